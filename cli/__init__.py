@@ -1,0 +1,1 @@
+"""The command line: arguments, messages, progress and exit codes."""

@@ -1,0 +1,132 @@
+"""`vqcodec decode`: .vq files -> sound files."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vqcodec.bitstream import HEADER_BYTES, Header
+from vqcodec.errors import ModelMismatch, VqcodecError
+
+from .batch import run
+from .jobs import Job, Plan, plan
+from .options import Bitrate, Device, Force, Model, Quiet, Stages, check_one_quality, choose_stages
+
+if TYPE_CHECKING:
+    from vqcodec import Codec
+    from vqcodec.codec import FileResult
+
+SUFFIX = ".vq"
+"""Of the files that are decoded in a folder."""
+
+
+def _check_rate(value: str | None) -> str | None:
+    if value is None or value == "source" or (value.isascii() and value.isdigit() and int(value) > 0):
+        return value
+    raise typer.BadParameter("a sample rate is a whole number of Hz, or the word source")
+
+
+def decode(
+    source: Annotated[str, typer.Argument(metavar="IN", help=".vq file, folder of them, or - for standard input.")],
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="OUT", help="File, folder or - for standard output; by default IN with the suffix .wav."
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="source|HZ",
+            callback=_check_rate,
+            help="Sample rate of the output: that of the original, or a number; by default the model's own.",
+        ),
+    ] = None,
+    bitrate: Bitrate = None,
+    stages: Stages = None,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Keep what comes before the damage in a damaged file.")
+    ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="wav|flac|...", help="Sound format; by default the suffix of OUT decides."),
+    ] = None,
+    model: Model = None,
+    device: Device = "auto",
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Decompress .vq files.
+
+    The model is the one that a file was encoded with. With --bitrate or --stages only a part of what is
+    stored is used.
+    """
+    check_one_quality(bitrate, stages)
+    name = None if format is None else format.lower().removeprefix(".")
+    work = plan(source, target, f".{name or 'wav'}", _find, force)
+    total_s = _duration_s(work)
+    codec_for = _codecs(model, device)
+
+    def convert(job: Job, progress: Callable[[float], None]) -> FileResult:
+        codec = codec_for(job)
+        stored = _header(job.source).stages if job.can_peek else None
+        return codec.decode_file(
+            job.source,
+            job.target,
+            rate=_rate(rate),
+            stages=choose_stages(codec, bitrate, stages, quiet or work.is_folder, stored),
+            salvage=salvage,
+            force=force,
+            format=name,
+            progress=progress,
+        )
+
+    run(work, convert, lambda result: result.bytes_in, total_s, quiet)
+
+
+def _find(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() == SUFFIX and path.is_file())
+
+
+def _rate(text: str | None) -> int | Literal["source"] | None:
+    return None if text is None else "source" if text == "source" else int(text)
+
+
+def _codecs(model: str | None, device: str) -> Callable[[Job], Codec]:
+    """A function from a job to the codec for it; each model is loaded once."""
+    from vqcodec import Codec
+    from vqcodec.models import registry
+
+    load = functools.cache(lambda name: Codec.load(name, device))
+
+    def codec_for(job: Job) -> Codec:
+        if model is not None or not job.can_peek:
+            return load(model or registry.DEFAULT)
+        fingerprint = _header(job.source).fingerprint
+        shipped = registry.by_fingerprint(fingerprint)
+        if shipped is None:
+            problem = f"{job.source} was encoded with a model that does not ship, fingerprint {fingerprint.hex()}"
+            raise ModelMismatch(f"{problem}; give its weights with --model")
+        return load(str(shipped.path))
+
+    return codec_for
+
+
+def _header(source: str) -> Header:
+    try:
+        with open(source, "rb") as file:
+            return Header.from_bytes(file.read(HEADER_BYTES), source)
+    except OSError as failure:
+        raise VqcodecError(f"cannot read {source}: {failure.strerror}") from failure
+
+
+def _duration_s(work: Plan) -> float | None:
+    """Seconds of audio of a single file, which must be one of ours, before a model is loaded for it."""
+    if work.is_folder or not work.jobs[0].can_peek:
+        return None
+    header = _header(work.jobs[0].source)
+    return None if header.num_samples is None else header.num_samples / header.source_sample_rate

@@ -1,0 +1,136 @@
+"""`vqcodec info`: what is in a .vq file. Needs no model and no torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vqcodec import bitstream
+from vqcodec.bitstream import Summary
+from vqcodec.errors import VqcodecError
+from vqcodec.files import STANDARD_STREAM
+
+from .messages import FAILURE, error, explain
+
+CODINGS = {0: "plain"}
+"""The payload codings by name."""
+
+
+def info(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help=".vq files, folders of them, or - for standard input.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, one for each file.")] = False,
+) -> None:
+    """Show what is in .vq files, and check that they are whole.
+
+    Damaged files are described as far as they go, and make the exit code 1.
+    """
+    failed = False
+    shown = 0
+    for name in _expand(files):
+        try:
+            facts, damage = _describe(name)
+        except (VqcodecError, OSError) as failure:
+            error(explain(failure) or str(failure))
+            failed = True
+            continue
+        if not as_json and shown:
+            print()
+        print(json.dumps(facts) if as_json else _text(facts))
+        shown += 1
+        if damage is not None:
+            sys.stdout.flush()
+            error(damage)
+            failed = True
+    if failed:
+        raise typer.Exit(FAILURE)
+
+
+def _expand(names: list[str]) -> Iterator[str]:
+    """The files, those in folders included."""
+    for name in names:
+        if name == STANDARD_STREAM or not Path(name).is_dir():
+            yield name
+            continue
+        found = sorted(str(path) for path in Path(name).rglob("*.vq") if path.is_file())
+        if not found:
+            raise VqcodecError(f"{name}: no .vq files in this folder")
+        yield from found
+
+
+def _describe(name: str) -> tuple[dict[str, Any], str | None]:
+    """The facts about a file, and what is damaged in it."""
+    if name == STANDARD_STREAM:
+        summary = bitstream.inspect(sys.stdin.buffer, "standard input")
+    else:
+        try:
+            with open(name, "rb") as file:
+                summary = bitstream.inspect(file, name)
+        except OSError as failure:
+            raise VqcodecError(f"cannot read {name}: {failure.strerror or failure}") from failure
+    damage = None if summary.damage is None else str(summary.damage)
+    return _facts(name, summary, damage), damage
+
+
+def _facts(name: str, summary: Summary, damage: str | None) -> dict[str, Any]:
+    header = summary.header
+    # Bits of the raw codes of all channels; the rest of the file is header, packet heads and padding.
+    code_bytes = summary.frames * header.frame_bits / 8
+    return {
+        "file": name,
+        "version": ".".join(map(str, header.version)),
+        "model": _model_name(header.fingerprint),
+        "fingerprint": header.fingerprint.hex(),
+        "duration_s": summary.duration_s,
+        "num_samples": summary.num_samples,
+        "channels": header.channels,
+        "source_sample_rate": header.source_sample_rate,
+        "sample_rate": header.sample_rate,
+        "hop_length": header.hop_length,
+        "frame_rate": header.frame_rate,
+        "stages": header.stages,
+        "bits_per_code": header.bits_per_code,
+        "payload_coding": CODINGS.get(header.payload_coding, str(header.payload_coding)),
+        "code_bitrate_bps": header.bitrate_bps * header.channels,
+        "bitrate_bps": summary.bitrate_bps,
+        "bytes": summary.bytes,
+        "overhead_bytes": round(summary.bytes - code_bytes),
+        "packets": summary.packets,
+        "frames": summary.frames,
+        "damage": damage,
+    }
+
+
+def _model_name(fingerprint: bytes) -> str | None:
+    from vqcodec.models import registry
+
+    found = registry.by_fingerprint(fingerprint)
+    return None if found is None else found.name
+
+
+def _text(facts: dict[str, Any]) -> str:
+    size = facts["bytes"]
+    overhead = 100 * facts["overhead_bytes"] / size
+    lines = {
+        "format": f"version {facts['version']}, {facts['payload_coding']} payloads",
+        "model": f"{facts['model'] or 'none that ships'} (fingerprint {facts['fingerprint']})",
+        "duration": f"{facts['duration_s']:.3f} s ({_samples(facts)})",
+        "channels": facts["channels"],
+        "sample rate": f"{facts['source_sample_rate']} Hz, coded at {facts['sample_rate']} Hz",
+        "codes": f"{facts['stages']} stages of {facts['bits_per_code']} bits, {facts['frame_rate']:g} frames/s",
+        "bitrate": f"{facts['bitrate_bps'] / 1000:.3f} kbit/s ({facts['code_bitrate_bps'] / 1000:g} of codes)",
+        "size": f"{size} bytes, {facts['overhead_bytes']} of them overhead ({overhead:.1f} %)",
+        "packets": f"{facts['packets']}, of {facts['frames']} frames in all",
+        "damage": facts["damage"] or "none",
+    }
+    return "\n".join([facts["file"], *(f"  {name + ':':<13}{value}" for name, value in lines.items())])
+
+
+def _samples(facts: dict[str, Any]) -> str:
+    return "length unknown" if facts["num_samples"] is None else f"{facts['num_samples']} samples"

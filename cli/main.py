@@ -1,0 +1,78 @@
+"""The `vqcodec` command: its subcommands, and the one place where errors become exit codes.
+
+Each command lives in a file of its own and imports torch, or anything else that is slow, in its body.
+"""
+
+import contextlib
+import io
+import signal
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from .decode import decode
+from .encode import encode
+from .export import export
+from .info import info
+from .messages import reported
+from .models import models
+from .train import train
+
+
+class _Commands(TyperGroup):
+    """The group of all commands, with their errors reported."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with reported():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: it need not import rich
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(encode)
+app.command()(decode)
+app.command()(info)
+app.command()(models)
+app.command()(train)
+app.command()(export)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from vqcodec import __version__
+
+        print(f"vqcodec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """A neural speech codec: a few hundred bytes a second, and back."""
+
+
+def main() -> None:
+    """Run the command line; the console script `vqcodec` and `python -m vqcodec` begin here."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold bytes that are no text
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, _terminate)
+    app(prog_name="vqcodec")
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    """End in order, so that no temporary file stays behind."""
+    raise SystemExit(128 + number)

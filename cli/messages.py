@@ -1,0 +1,88 @@
+"""What the command line says, all of it on standard error, and how an error becomes one line and an exit code."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+import typer
+
+from vqcodec.errors import VqcodecError
+
+FAILURE = 1
+INTERRUPTED = 130
+
+
+def say(text: str) -> None:
+    """Print a line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """Print a remark that the user may want to know, under the name of the program."""
+    say(f"vqcodec: {text}")
+
+
+def error(text: str) -> None:
+    """Print an error, in one line whatever the text."""
+    say(f"vqcodec: error: {' '.join(text.split())}")
+
+
+def on_terminal() -> bool:
+    """Whether progress is worth showing: standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def explain(failure: BaseException) -> str | None:
+    """Say in words what went wrong, or None if this is no fault of the input but of the program.
+
+    A failed allocation or a lost GPU comes from torch as a RuntimeError, hence the look at its text.
+    """
+    if isinstance(failure, VqcodecError):
+        return str(failure)
+    if isinstance(failure, OSError):
+        place = f"{failure.filename}: " if failure.filename is not None else ""
+        return f"{place}{failure.strerror or failure}"
+    if isinstance(failure, MemoryError):
+        return "not enough memory"
+    if isinstance(failure, RuntimeError):
+        text = str(failure)
+        if "out of memory" in text or "can't allocate memory" in text or "CUDA error" in text:
+            return text.splitlines()[0]
+    return None
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Turn what the body raises into one line and an exit code; only faults of the program pass through."""
+    try:
+        yield
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        note("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    except typer.Exit:
+        raise
+    except Exception as failure:
+        if _is_broken_pipe(failure):  # whoever reads has enough: nothing to talk about
+            _drop_standard_output()
+            raise typer.Exit(FAILURE) from None
+        text = explain(failure)
+        if text is None:
+            raise
+        error(text)
+        if isinstance(failure, OSError):
+            _drop_standard_output()
+        raise typer.Exit(FAILURE) from None
+
+
+def _is_broken_pipe(failure: BaseException) -> bool:
+    return isinstance(failure, BrokenPipeError) or isinstance(failure.__cause__, BrokenPipeError)
+
+
+def _drop_standard_output() -> None:
+    """Let what is left in the buffer go nowhere, so that nothing fails once more at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,58 @@
+"""The options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from .messages import note
+
+if TYPE_CHECKING:
+    from vqcodec import Codec
+
+
+def _check_bitrate(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter("a bitrate is a positive number of kbit/s")
+    return value
+
+
+Bitrate: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="KBPS", callback=_check_bitrate, help="Bitrate of a channel in kbit/s; the nearest possible is used."
+    ),
+]
+Stages: TypeAlias = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Number of codebooks, instead of --bitrate.")
+]
+Model: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME|PATH", help="A model that ships, or a .safetensors file.")
+]
+Device: TypeAlias = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
+Force: TypeAlias = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+def check_one_quality(bitrate: float | None, stages: int | None) -> None:
+    """Refuse two answers to one question."""
+    if bitrate is not None and stages is not None:
+        raise typer.BadParameter("choose either --bitrate or --stages")
+
+
+def choose_stages(
+    codec: Codec, bitrate: float | None, stages: int | None, quiet: bool, available: int | None = None
+) -> int | None:
+    """The number of stages that was asked for, by `bitrate` (kbit/s) or directly; None if neither was.
+
+    Says so when the nearest possible bitrate is another one. `available`: stages there are in a file.
+    """
+    if bitrate is None:
+        return stages
+    nearest = min(codec.stages_for(bitrate * 1000), available or codec.num_stages)
+    possible = codec.bitrates[nearest - 1] / 1000
+    if not quiet and not math.isclose(bitrate, possible, rel_tol=1e-3):
+        note(f"{bitrate:g} kbit/s is not possible; using the nearest, {possible:g} kbit/s")
+    return nearest

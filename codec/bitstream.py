@@ -1,0 +1,487 @@
+"""The `.vq` file: header and packets <-> bytes. docs/FORMAT.md says the same at more length.
+
+A file is one header, any number of packets and one end packet; nothing follows. All numbers are
+little-endian and unsigned.
+
+    header, 32 bytes
+     0  3  magic "VQC"
+     3  1  major version (1; another one is refused)
+     4  1  minor version (0; any other is accepted)
+     5  1  payload coding (0 = plain packing, see entropy.py)
+     6  1  channels, 1..255
+     7  1  stages, 1..255
+     8  1  bits per code, 1..16
+     9  2  hop length in samples at the codec rate, >= 1
+    11  8  fingerprint of the decoder-side weights
+    19  3  codec sample rate in Hz, >= 1
+    22  3  source sample rate in Hz, >= 1
+    25  5  samples per channel at the source rate; all ones = unknown, see the end packet
+    30  2  CRC-16 of bytes 0..29
+
+    packet, 10 bytes + payload
+     0  2  frames, 1..65535
+     2  4  payload length in bytes
+     6  4  CRC-32 of bytes 0..5 and the payload
+    10  .  payload: the codes of these frames, all channels
+
+    end packet, 15 bytes: a packet of 0 frames
+    10  5  samples per channel at the source rate
+
+The end packet is always there, so that a file cut at a packet boundary is known to be cut.
+This module never seeks while reading, needs neither numpy nor torch, and never allocates much more
+than the file really holds, whatever its lengths claim.
+"""
+
+import binascii
+import os
+import struct
+import sys
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from .errors import CorruptFile, NotVqcodecFile, UnsupportedVersion
+
+MAGIC = b"VQC"
+MAJOR = 1
+HEADER_BYTES = 32
+PACKET_HEAD_BYTES = 10
+MAX_FRAMES = 0xFFFF
+MAX_SAMPLES = (1 << 40) - 2
+
+_PLAIN = 0
+_UNKNOWN_SAMPLES = (1 << 40) - 1
+_SAMPLES_BYTES = 5
+_CHUNK_BYTES = 1 << 16
+
+_HEADER_START = struct.Struct("<3sBBBBBBH8s")  # bytes 0..18; u24 and u40 are beyond struct
+_PACKET_HEAD = struct.Struct("<HII")
+_PACKET_HEAD_CHECKED = struct.Struct("<HI")
+
+_RANGES = {
+    "payload_coding": (0, 0xFF),
+    "channels": (1, 0xFF),
+    "stages": (1, 0xFF),
+    "bits_per_code": (1, 16),
+    "hop_length": (1, 0xFFFF),
+    "sample_rate": (1, 0xFFFFFF),
+    "source_sample_rate": (1, 0xFFFFFF),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What the first 32 bytes of a file say. Raises ValueError for values that the format cannot hold."""
+
+    fingerprint: bytes
+    """8 bytes that name the decoder-side weights."""
+    sample_rate: int
+    """Rate of the codec, in Hz."""
+    source_sample_rate: int
+    """Rate of the sound that was encoded, in Hz."""
+    channels: int
+    num_samples: int | None
+    """Samples per channel at the source rate; None while unknown (a live stream)."""
+    hop_length: int
+    """Samples per frame, at the codec rate."""
+    stages: int
+    bits_per_code: int
+    payload_coding: int = 0
+    version: tuple[int, int] = (MAJOR, 0)
+
+    def __post_init__(self) -> None:
+        for field, (low, high) in _RANGES.items():
+            value = getattr(self, field)
+            if not low <= value <= high:
+                raise ValueError(f"{field} must be {low} to {high}, not {value}")
+        if len(self.fingerprint) != 8:
+            raise ValueError(f"fingerprint must be 8 bytes, not {len(self.fingerprint)}")
+        if self.num_samples is not None:
+            _check_num_samples(self.num_samples)
+        if self.version[0] != MAJOR or not 0 <= self.version[1] <= 0xFF:
+            raise ValueError(f"version must be ({MAJOR}, 0 to 255), not {self.version}")
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def frame_bits(self) -> int:
+        """Bits of one frame, all channels together, when packed plainly."""
+        return self.channels * self.stages * self.bits_per_code
+
+    @property
+    def bitrate_bps(self) -> float:
+        """Bits per second and channel of the raw codes, without any overhead."""
+        return self.stages * self.bits_per_code * self.frame_rate
+
+    def payload_bytes(self, frames: int) -> int:
+        """Length in bytes of a plainly packed payload of this many frames."""
+        return (frames * self.frame_bits + 7) // 8
+
+    def codec_samples(self, num_samples: int) -> int:
+        """Samples per channel at the codec rate for this many at the source rate."""
+        return -(-num_samples * self.sample_rate // self.source_sample_rate)
+
+    def to_bytes(self) -> bytes:
+        """The 32 bytes that begin a file."""
+        start = _HEADER_START.pack(
+            MAGIC,
+            *self.version,
+            self.payload_coding,
+            self.channels,
+            self.stages,
+            self.bits_per_code,
+            self.hop_length,
+            self.fingerprint,
+        )
+        rates = _little(self.sample_rate, 3) + _little(self.source_sample_rate, 3)
+        samples = _UNKNOWN_SAMPLES if self.num_samples is None else self.num_samples
+        body = start + rates + _little(samples, _SAMPLES_BYTES)
+        return body + _little(_crc16(body), 2)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str = "<stream>") -> "Header":
+        """Parse the first 32 bytes of a file; `name` is for messages.
+
+        Raises NotVqcodecFile if they do not begin with the magic, UnsupportedVersion for another
+        major version, CorruptFile if there are fewer, the checksum is wrong or a field is out of range.
+        """
+        _check_header_bytes(data, name)
+        (_, major, minor, coding, channels, stages, bits, hop, fingerprint) = _HEADER_START.unpack_from(data)
+        samples = int.from_bytes(data[25:30], "little")
+        try:
+            return cls(
+                fingerprint=fingerprint,
+                sample_rate=int.from_bytes(data[19:22], "little"),
+                source_sample_rate=int.from_bytes(data[22:25], "little"),
+                channels=channels,
+                num_samples=None if samples == _UNKNOWN_SAMPLES else samples,
+                hop_length=hop,
+                stages=stages,
+                bits_per_code=bits,
+                payload_coding=coding,
+                version=(major, minor),
+            )
+        except ValueError as error:
+            raise CorruptFile(f"{name}: impossible header: {error}") from None
+
+
+@dataclass(frozen=True)
+class Packet:
+    """Some consecutive frames of all channels: 1 to 65535 of them, and their codes as bytes."""
+
+    frames: int
+    payload: bytes
+
+
+class Writer:
+    """Writes a `.vq` file: the header at once, then packets, then (by `finish`) the end packet.
+
+    The file need not be seekable. If it is, and the header does not know the number of samples,
+    `finish` puts the number into the header as well.
+    """
+
+    def __init__(self, file: BinaryIO, header: Header) -> None:
+        self.header = header
+        self._file = file
+        self._start = file.tell() if _can_patch(file) else None
+        self._bytes_written = 0
+        self._finished = False
+        self._write(header.to_bytes())
+
+    @property
+    def bytes_written(self) -> int:
+        """Length of the file so far."""
+        return self._bytes_written
+
+    def write(self, packet: Packet) -> None:
+        """Append a packet. Raises ValueError if it does not fit the header, or after `finish`."""
+        if not 1 <= packet.frames <= MAX_FRAMES:
+            raise ValueError(f"a packet holds 1 to {MAX_FRAMES} frames, not {packet.frames}")
+        if not _length_fits(self.header, packet.frames, len(packet.payload)):
+            raise ValueError(f"{len(packet.payload)} bytes cannot be the payload of {packet.frames} frames")
+        self._write(_packet_bytes(packet.frames, packet.payload))
+
+    def finish(self, num_samples: int) -> None:
+        """Write the end packet. `num_samples`: samples per channel at the source rate.
+
+        Raises ValueError if the header says another number, or when called twice.
+        """
+        _check_num_samples(num_samples)
+        if self.header.num_samples not in (None, num_samples):
+            raise ValueError(f"the header says {self.header.num_samples} samples, not {num_samples}")
+        self._write(_packet_bytes(0, _little(num_samples, _SAMPLES_BYTES)))
+        self._finished = True
+        if self.header.num_samples is None and self._start is not None:
+            self._patch(replace(self.header, num_samples=num_samples), self._start)
+
+    def _patch(self, header: Header, start: int) -> None:
+        end = self._file.tell()
+        self._file.seek(start)
+        _write_all(self._file, header.to_bytes())
+        self._file.seek(end)
+        self.header = header
+
+    def _write(self, data: bytes) -> None:
+        if self._finished:
+            raise ValueError("the file is finished already")
+        _write_all(self._file, data)
+        self._bytes_written += len(data)
+
+
+class Reader:
+    """Reads a `.vq` file front to back, from a pipe as well; iterating gives its packets.
+
+    Constructing it reads the header and raises NotVqcodecFile, UnsupportedVersion or CorruptFile.
+    Iterating raises CorruptFile at the first damage, or with `salvage` ends there. Every packet it
+    gives has passed its checksum.
+
+    - `header`: the header.
+    - `num_samples`: samples per channel at the source rate; None until a valid end packet was read.
+    - `packets`, `frames`: how many were given so far.
+    - `offset`: length in bytes of the header and the whole packets so far.
+    - `damage`: the error that ended the iteration, or None.
+    """
+
+    def __init__(self, file: BinaryIO, name: str = "<stream>", *, salvage: bool = False) -> None:
+        self.name = name
+        self.header = Header.from_bytes(_read_up_to(file, HEADER_BYTES), name)
+        self.num_samples: int | None = None
+        self.packets = 0
+        self.frames = 0
+        self.offset = HEADER_BYTES
+        self.damage: CorruptFile | None = None
+        self._file = file
+        self._salvage = salvage
+        self._ended = False
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of audio in the frames given so far."""
+        return self.frames * self.header.hop_length / self.header.sample_rate
+
+    def __iter__(self) -> "Reader":
+        return self
+
+    def __next__(self) -> Packet:
+        if self.damage is None and not self._ended:
+            try:
+                packet = self._read_packet()
+            except CorruptFile as error:
+                self.damage = error
+            else:
+                if packet is not None:
+                    return packet
+                self._ended = True
+        if self.damage is not None and not self._salvage:
+            raise self.damage
+        raise StopIteration
+
+    def _read_packet(self) -> Packet | None:
+        """The next packet, or None after the end packet."""
+        head = self._read(PACKET_HEAD_BYTES, already=0)
+        frames, length, crc = _PACKET_HEAD.unpack(head)
+        if not _length_fits(self.header, frames, length):
+            raise self._damaged(f"impossible packet ({frames} frames in {length} bytes)")
+        payload = self._read(length, already=PACKET_HEAD_BYTES)
+        if crc != _crc32(frames, payload):
+            raise self._damaged("damaged packet (wrong checksum)")
+        if frames == 0:
+            self._end(int.from_bytes(payload, "little"))
+            return None
+        self.packets += 1
+        self.frames += frames
+        self.offset += PACKET_HEAD_BYTES + length
+        return Packet(frames, payload)
+
+    def _end(self, num_samples: int) -> None:
+        header = self.header
+        if header.num_samples not in (None, num_samples):
+            raise self._damaged(f"end packet of {num_samples} samples instead of {header.num_samples}")
+        if header.codec_samples(num_samples) > self.frames * header.hop_length:
+            raise self._damaged(f"packets missing before the end packet of {num_samples} samples")
+        self.num_samples = num_samples
+        self.offset += PACKET_HEAD_BYTES + _SAMPLES_BYTES
+        if self._file.read(1):
+            raise self._damaged("stray data after the end packet")
+
+    def _read(self, count: int, already: int) -> bytes:
+        """Exactly `count` bytes; `already` bytes of the same packet were read before."""
+        data = _read_up_to(self._file, count)
+        if len(data) < count:
+            raise self._damaged("cut short", self.offset + already + len(data))
+        return data
+
+    def _damaged(self, what: str, offset: int | None = None) -> CorruptFile:
+        where = f"{self.name}: {what} at byte {self.offset if offset is None else offset}"
+        if self.packets == 0:
+            return CorruptFile(f"{where}: no whole packet is there")
+        noun, verb, pronoun = ("packet", "is", "it") if self.packets == 1 else ("packets", "are", "them")
+        there = f"{self.packets} whole {noun}, {self.duration_s:.1f} s of audio, {verb} there"
+        hint = "" if self._salvage else f"; decode with --salvage to keep {pronoun}"
+        return CorruptFile(f"{where}: {there}{hint}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What `inspect` found in a file. Damaged files count up to the damage."""
+
+    header: Header
+    packets: int
+    """Packets that are whole, the end packet not counted."""
+    frames: int
+    num_samples: int | None
+    """Samples per channel at the source rate; None if the end packet was not reached."""
+    bytes: int
+    """Length of the header and the whole packets, the end packet included."""
+    duration_s: float
+    bitrate_bps: float
+    """Bits per second really spent: `bytes` x 8 / `duration_s`, all channels together; 0 without audio."""
+    damage: CorruptFile | None
+
+
+def inspect(file: BinaryIO, name: str = "<stream>") -> Summary:
+    """Read a file to its end, check everything that needs no model, and say what is in it.
+
+    Memory is bounded by one packet. Damage after the header is reported in the summary; a damaged
+    or foreign header raises what `Reader` raises.
+    """
+    reader = Reader(file, name)
+    with suppress(CorruptFile):  # stays in reader.damage
+        for _ in reader:
+            pass
+    duration_s = reader.duration_s
+    if reader.num_samples is not None:
+        duration_s = reader.num_samples / reader.header.source_sample_rate
+    return Summary(
+        header=reader.header,
+        packets=reader.packets,
+        frames=reader.frames,
+        num_samples=reader.num_samples,
+        bytes=reader.offset,
+        duration_s=duration_s,
+        bitrate_bps=reader.offset * 8 / duration_s if duration_s else 0.0,
+        damage=reader.damage,
+    )
+
+
+def peel(reader: Reader, writer_file: BinaryIO, stages: int) -> Header:
+    """Copy a file with only its first `stages` stages; needs no model. Returns the new header.
+
+    Raises ValueError if the file has fewer stages, UnsupportedVersion if its payloads are not
+    packed plainly, CorruptFile if it is damaged (whatever was written by then is no whole file).
+    """
+    old = reader.header
+    if not 1 <= stages <= old.stages:
+        raise ValueError(f"can keep 1 to {old.stages} stages, not {stages}")
+    if old.payload_coding != _PLAIN:
+        raise UnsupportedVersion(
+            f"{reader.name}: payload coding {old.payload_coding} cannot be peeled; decode and encode it anew"
+        )
+    writer = Writer(writer_file, replace(old, stages=stages))
+    for packet in reader:
+        kept_bits = packet.frames * writer.header.frame_bits
+        writer.write(Packet(packet.frames, _first_bits(packet.payload, kept_bits)))
+    if reader.damage is not None:
+        raise reader.damage
+    assert reader.num_samples is not None
+    writer.finish(reader.num_samples)
+    return writer.header
+
+
+def _first_bits(payload: bytes, bits: int) -> bytes:
+    """The first `bits` bits, padded with zeros to whole bytes."""
+    kept = bytearray(payload[: (bits + 7) // 8])
+    if bits % 8:
+        kept[-1] &= 0xFF << (8 - bits % 8) & 0xFF
+    return bytes(kept)
+
+
+def _length_fits(header: Header, frames: int, length: int) -> bool:
+    """Whether a packet of so many frames may have so many payload bytes."""
+    if frames == 0:
+        return length == _SAMPLES_BYTES
+    plain = header.payload_bytes(frames)
+    if header.payload_coding == _PLAIN:
+        return length == plain and length <= 0xFFFFFFFF
+    return length <= min(2 * plain + 64, 0xFFFFFFFF)
+
+
+def _check_header_bytes(data: bytes, name: str) -> None:
+    if not data:
+        raise NotVqcodecFile(f"{name}: the file is empty")
+    if not data.startswith(MAGIC[: len(data)]):
+        raise NotVqcodecFile(f"{name}: not a .vq file (it does not begin with {MAGIC.decode()!r})")
+    if len(data) >= 5 and data[3] != MAJOR:
+        raise UnsupportedVersion(
+            f"{name}: format version {data[3]}.{data[4]} is unknown to this version, which reads {MAJOR}.x; "
+            "install a newer vqcodec"
+        )
+    if len(data) < HEADER_BYTES:
+        raise CorruptFile(f"{name}: cut short at byte {len(data)}, within the header of {HEADER_BYTES} bytes")
+    if int.from_bytes(data[30:32], "little") != _crc16(data[:30]):
+        raise CorruptFile(f"{name}: damaged header (wrong checksum of bytes 0 to 29)")
+
+
+def _check_num_samples(num_samples: int) -> None:
+    if not 0 <= num_samples <= MAX_SAMPLES:
+        raise ValueError(f"num_samples must be 0 to {MAX_SAMPLES}, not {num_samples}")
+
+
+def _packet_bytes(frames: int, payload: bytes) -> bytes:
+    return _PACKET_HEAD.pack(frames, len(payload), _crc32(frames, payload)) + payload
+
+
+def _crc16(data: bytes) -> int:
+    """CRC-16/IBM-3740: polynomial 0x1021, starting from 0xFFFF."""
+    return binascii.crc_hqx(data, 0xFFFF)
+
+
+def _crc32(frames: int, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(_PACKET_HEAD_CHECKED.pack(frames, len(payload))))
+
+
+def _little(value: int, length: int) -> bytes:
+    return value.to_bytes(length, "little")
+
+
+def _read_up_to(file: BinaryIO, count: int) -> bytes:
+    """Read `count` bytes, fewer only at the end; a pipe may give them in pieces.
+
+    In chunks, so that a length that lies allocates no more than there is to read.
+    """
+    data = bytearray()
+    while len(data) < count:
+        chunk = file.read(min(count - len(data), _CHUNK_BYTES))
+        if not chunk:
+            break
+        data += chunk
+    return bytes(data)
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    """Write everything; an unbuffered file may take it in pieces."""
+    rest = memoryview(data)
+    while rest:
+        written = file.write(rest)
+        if not written:
+            raise OSError("the output takes no more data")
+        rest = rest[written:]
+
+
+def _can_patch(file: BinaryIO) -> bool:
+    """Whether bytes already written can be replaced: not in a pipe, nor where writing always appends."""
+    if not file.seekable():
+        return False
+    if sys.platform == "win32":
+        return True
+    try:
+        descriptor = file.fileno()
+    except OSError:  # in memory
+        return True
+    import fcntl
+
+    return not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND

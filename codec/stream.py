@@ -1,0 +1,267 @@
+"""Block-by-block encoding and decoding with carried state. No files.
+
+Both directions compute in blocks of a fixed number of latent frames, aligned to the start of the stream. Whatever
+the caller's chunking, the networks see the very same blocks (the last may be shorter), so that codes are bit-equal.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vqcodec.models.autoencoder import Autoencoder
+from vqcodec.models.layers import Stream
+from vqcodec.models.quantizer import MAX_EFFORT
+
+from .errors import AudioError, ConfigError, CorruptFile
+
+BLOCK_FRAMES = 200
+"""Latent frames that are computed at once by default: fast, and still small in memory."""
+
+MAX_BATCH = 16
+"""Channels that a GPU computes at once. A CPU gains nothing by it and takes them one by one."""
+
+_TORCH_TYPES = {"f": np.float32, "i": np.int64, "u": np.int64}
+
+Array = TypeVar("Array", NDArray[Any], Tensor)
+
+
+class _BlockStream:
+    """What both directions share: input that waits for its block to fill, and the state of every channel."""
+
+    def __init__(self, model: Autoencoder, channels: int, stages: int | None, block_frames: int) -> None:
+        self.model = model
+        self.config = model.config
+        self.channels = _in_range("channels", channels, None)
+        self.stages = None if stages is None else _in_range("stages", stages, self.config.num_stages)
+        self.block_frames = _in_range("block_frames", block_frames, None)
+        self.device = next(model.parameters()).device
+        self._batch = 1 if self.device.type == "cpu" else MAX_BATCH
+        self._streams = [Stream() for _ in range(0, channels, self._batch)]
+        self._waiting: Tensor | None = None
+        self._caller_device: torch.device | None = None  # of the tensors pushed; None while they are numpy arrays
+        self._flushed = False
+
+    def _compute(self, x: Tensor, stream: Stream) -> Tensor:
+        raise NotImplementedError
+
+    def _run(self, x: Tensor, block: int, last: bool = False) -> Tensor | None:
+        """Put x [channel, ..., time] behind what waits and compute all full blocks; the `last` one may be short."""
+        if self._waiting is not None:
+            x = torch.cat([self._waiting, x], dim=-1)
+        ready = x.shape[-1] if last else x.shape[-1] // block * block
+        self._waiting = x[..., ready:].clone()  # a view would keep all of x
+        if ready == 0:
+            return None
+        return torch.cat([self._run_block(part) for part in x[..., :ready].split(block, dim=-1)], dim=-1)
+
+    @torch.inference_mode()
+    def _run_block(self, x: Tensor) -> Tensor:
+        groups = zip(x.split(self._batch), self._streams, strict=True)
+        return torch.cat([self._compute(group, stream) for group, stream in groups])
+
+    def _begin(self, pushed: NDArray[Any] | Tensor, axes: str, error: type[Exception]) -> Tensor:
+        """The pushed array as a tensor on the model's device, its shape checked."""
+        self._check_open()
+        pushed = pushed.detach() if isinstance(pushed, Tensor) else np.asarray(pushed)
+        if pushed.ndim != axes.count(",") + 1 or len(pushed) != self.channels:
+            raise error(f"expected {axes} with {self.channels} channels, not the shape {list(pushed.shape)}")
+        self._caller_device = pushed.device if isinstance(pushed, Tensor) else None
+        if isinstance(pushed, np.ndarray):
+            if pushed.dtype.kind not in _TORCH_TYPES:
+                raise error(f"expected numbers, not {pushed.dtype}")
+            pushed = torch.from_numpy(np.require(pushed, _TORCH_TYPES[pushed.dtype.kind], ["C", "W"]))
+        return pushed.to(self.device)
+
+    def _check_open(self) -> None:
+        if self._flushed:
+            raise RuntimeError("this stream is flushed; begin a new one")
+
+    def _like_input(self, x: Tensor) -> Any:
+        return x.cpu().numpy() if self._caller_device is None else x.to(self._caller_device)
+
+
+class StreamEncoder(_BlockStream):
+    """Waveform -> codes, block by block.
+
+    Args:
+        model: in evaluation mode.
+        channels: coded one by one, each with its own state.
+        stages: how many codes each frame gets; all that the model has if None.
+        effort: width of the beam search, 1 to `MAX_EFFORT`.
+        block_frames: latent frames computed at once. 1 gives the lowest latency, `ModelConfig.latency_s`. Another
+            number may round differently, and so change a code now and then.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        channels: int = 1,
+        *,
+        stages: int | None = None,
+        effort: int = 1,
+        block_frames: int = BLOCK_FRAMES,
+    ) -> None:
+        super().__init__(model, channels, stages, block_frames)
+        self.effort = _in_range("effort", effort, MAX_EFFORT)
+        self._samples = 0
+
+    def push(self, waveform: Array) -> Array:
+        """Take any number of samples and return the codes of the blocks that they completed.
+
+        Args:
+            waveform: [channel, sample] at the codec's rate, numpy or torch; values beyond [-1, 1] are clipped.
+
+        Returns:
+            int64 [channel, stage, frame], of the same kind, often of 0 frames.
+
+        Raises:
+            AudioError: another shape or type, or a sample is NaN or infinite.
+            RuntimeError: after `flush`.
+        """
+        x = self._begin(waveform, "[channel, sample]", AudioError)
+        if not x.is_floating_point():
+            raise AudioError(f"a waveform is made of floats in [-1, 1], not {waveform.dtype}")
+        finite = x.isfinite().all(0)
+        if not finite.all():
+            first = self._samples + int(finite.int().argmin())
+            raise AudioError(f"sample {first} ({first / self.config.sample_rate:.6f} s) is NaN or infinite")
+        self._samples += x.shape[-1]
+        return self._encode(x.float().clamp(-1, 1))  # type: ignore[no-any-return]
+
+    def flush(self) -> Any:
+        """Return the remaining codes [channel, stage, frame], as of zeros after the end.
+
+        In all there are exactly `ModelConfig.num_frames(n)` frames for n samples, none for none. The kind is that of
+        the last push, numpy without any.
+
+        Raises:
+            RuntimeError: when called twice.
+        """
+        self._check_open()
+        frames = self.config.num_frames(self._samples) if self._samples else 0
+        zeros = frames * self.config.hop_length - self._samples if frames else 0
+        codes = self._encode(torch.zeros(self.channels, zeros, device=self.device), last=True)
+        self._flushed = True
+        return codes
+
+    def _encode(self, x: Tensor, last: bool = False) -> Any:
+        codes = self._run(x, self.block_frames * self.config.hop_length, last)
+        if codes is None:
+            stages = self.stages or self.config.num_stages
+            codes = torch.zeros(self.channels, stages, 0, dtype=torch.int64, device=self.device)
+        return self._like_input(codes)
+
+    def _compute(self, x: Tensor, stream: Stream) -> Tensor:
+        latents = self.model.encoder(x.unsqueeze(1), stream)
+        return self.model.quantizer.encode(latents, self.stages, self.effort)
+
+
+class StreamDecoder(_BlockStream):
+    """Codes -> waveform, block by block; the delay of encoder and decoder is dropped at the start.
+
+    The last frame usually holds a few samples more than were encoded. They are cut where the length is known, which
+    is `num_samples`: given here, set as an attribute before the last frame is pushed, or given to `flush`, by
+    which time they may have been returned (never with a block still waiting).
+
+    Args:
+        model: in evaluation mode.
+        channels: decoded one by one, each with its own state.
+        stages: use only that many of the stages pushed; all of them if None.
+        block_frames: latent frames computed at once, 1 for the lowest latency.
+        num_samples: the length at the codec's rate, if it is known.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        channels: int = 1,
+        *,
+        stages: int | None = None,
+        block_frames: int = BLOCK_FRAMES,
+        num_samples: int | None = None,
+    ) -> None:
+        super().__init__(model, channels, stages, block_frames)
+        self.num_samples = num_samples
+        self._pushed_stages: int | None = None
+        self._skip = self.config.delay
+        self._samples = 0
+
+    def push(self, codes: Array) -> Array:
+        """Take any number of frames and return the samples of the blocks that they completed.
+
+        Args:
+            codes: integers [channel, stage, frame], numpy or torch, of the same stages in every call.
+
+        Returns:
+            float32 [channel, sample] in [-1, 1], of the same kind, often of 0 samples.
+
+        Raises:
+            CorruptFile: another shape or type, a number of stages that the model or this stream does not have, or a
+                code that is not below the codebook size.
+            RuntimeError: after `flush`.
+        """
+        x = self._begin(codes, "[channel, stage, frame]", CorruptFile)
+        if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+            raise CorruptFile(f"codes are integers, not {codes.dtype}")
+        x = x.long()
+        self._check_codes(x)
+        return self._decode(x[:, : self.stages])  # type: ignore[no-any-return]
+
+    def flush(self, num_samples: int | None = None) -> Any:
+        """Return the remaining samples [channel, sample], up to `num_samples` in all, or as many as the frames hold.
+
+        The kind is that of the last push, numpy without any.
+
+        Raises:
+            RuntimeError: when called twice.
+        """
+        self._check_open()
+        if num_samples is not None:
+            self.num_samples = num_samples
+        nothing = torch.zeros(self.channels, 1, 0, dtype=torch.int64, device=self.device)
+        waveform = self._decode(nothing if self._waiting is None else self._waiting[..., :0], last=True)
+        self._flushed = True
+        return waveform
+
+    def _decode(self, codes: Tensor, last: bool = False) -> Any:
+        """Codes [channel, stage, frame] -> what may leave of the samples that they complete."""
+        waveform = self._run(codes, self.block_frames, last)
+        if waveform is None:
+            waveform = torch.zeros(self.channels, 0, device=self.device)
+        skip = min(self._skip, waveform.shape[-1])
+        self._skip -= skip
+        left = None if self.num_samples is None else max(0, self.num_samples - self._samples)
+        waveform = waveform[:, skip:][:, :left]
+        self._samples += waveform.shape[-1]
+        return self._like_input(waveform)
+
+    def _check_codes(self, codes: Tensor) -> None:
+        stages, size = codes.shape[1], self.config.codebook_size
+        if not (self.stages or 1) <= stages <= self.config.num_stages:
+            raise CorruptFile(f"{self.stages or 1} to {self.config.num_stages} stages can be decoded, not {stages}")
+        if stages != (self._pushed_stages or stages):
+            raise CorruptFile(f"codes of {stages} stages after codes of {self._pushed_stages}")
+        self._pushed_stages = stages
+        if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= size):
+            raise CorruptFile(f"codes from {codes.min()} to {codes.max()}, but the codebooks have {size} entries")
+
+    def _compute(self, codes: Tensor, stream: Stream) -> Tensor:
+        waveform: Tensor = self.model.decoder(self.model.quantizer.decode(codes), stream)
+        return waveform.squeeze(1).clamp(-1, 1)
+
+
+def _in_range(name: str, value: int, high: int | None) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (high is not None and value > high):
+        raise ConfigError(f"{name} must be a whole number from 1{f' to {high}' if high else ''}, not {value!r}")
+    return value

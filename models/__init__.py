@@ -1,0 +1,1 @@
+"""The networks: waveform -> latents -> codes, and back."""

@@ -1,0 +1,183 @@
+"""Model files: safetensors <-> configuration, weights and fingerprint.
+
+A model file holds what coding needs and nothing else: every parameter and every codebook's vectors as
+float16, and as metadata `format`, `config` (JSON), `fingerprint`, `parameters` and, if given, `training` (JSON).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from vqcodec.errors import CorruptFile, VqcodecError
+
+from .autoencoder import Autoencoder
+from .config import ModelConfig
+from .registry import FORMAT, describe
+
+_LEARNING_STATE = (".counts", ".sums")  # of a codebook: needed to go on training only
+_DECODE_FIELDS = (
+    "sample_rate",
+    "mdct_hop",
+    "stride",
+    "latent_dim",
+    "num_stages",
+    "codebook_size",
+    "kernel_size",
+    "expansion",
+    "decoder_width",
+    "decoder_blocks",
+    "decoder_fast_blocks",
+    "decoder_lookahead",
+    "delay",
+)
+
+
+def save(path: str | os.PathLike[str], model: Autoencoder, training: Mapping[str, Any] | None = None) -> str:
+    """Write a model file, replacing `path` only once all is written. Returns the fingerprint.
+
+    Args:
+        path: usually ends in ".safetensors".
+        model: on any device, in any floating-point type.
+        training: what is worth knowing about the training, as far as JSON can hold it.
+
+    Raises:
+        VqcodecError: a weight is NaN or too large for float16, or the file cannot be written.
+    """
+    tensors = _stored(model)
+    _check_finite(tensors, os.fspath(path), VqcodecError)
+    fingerprint = _fingerprint(model.config, tensors)
+    metadata = {
+        "format": str(FORMAT),
+        "config": json.dumps(model.config.to_dict()),
+        "fingerprint": fingerprint,
+        "parameters": str(_count(tensors)),
+    }
+    if training is not None:
+        metadata["training"] = json.dumps(training)
+    _write(Path(path), to_bytes(tensors, metadata))
+    return fingerprint
+
+
+def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Autoencoder:
+    """Read a model file: in evaluation mode, float32, without gradients.
+
+    The codebooks have their vectors only, not the running sums that training goes on from.
+
+    Raises:
+        CorruptFile: the file is damaged, or its tensors are not those of its configuration and fingerprint.
+        ConfigError: its configuration is none that this version knows.
+    """
+    info = describe(path)
+    _check_size(info.config, info.bytes, info.path)
+    model = Autoencoder(info.config)
+    tensors = _read(info.path, _stored_names(model))
+    if _count(tensors) != info.parameters:
+        raise CorruptFile(f"{path}: {_count(tensors)} parameters instead of the {info.parameters} in the metadata")
+    if _fingerprint(info.config, tensors) != info.fingerprint:
+        raise CorruptFile(f"{path}: the weights do not match the fingerprint in the metadata")
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def fingerprint_of(model: Autoencoder) -> str:
+    """SHA-256 of all that decoding depends on, as 64 hexadecimal digits.
+
+    It covers the sizes of decoder and codebooks, the delay, and the tensors of `decoder` and `quantizer` as float16:
+    a JSON object of the former (sorted keys, no spaces), then for each tensor, sorted by name, a line of
+    name and shape and its little-endian bytes. The encoder may improve without breaking any file.
+    """
+    return _fingerprint(model.config, _stored(model))
+
+
+def _fingerprint(config: ModelConfig, tensors: Mapping[str, Tensor]) -> str:
+    fields: dict[str, Any] = {name: getattr(config, name) for name in _DECODE_FIELDS}
+    fields["power"] = float(config.power)
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(tensors):
+        if name.startswith(("decoder.", "quantizer.")):
+            shape = ",".join(map(str, tensors[name].shape))
+            digest.update(f"\n{name} {shape}\n".encode())
+            digest.update(tensors[name].numpy().astype("<f2", copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def _stored_names(model: Autoencoder) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(_LEARNING_STATE)}
+
+
+def _stored(model: Autoencoder) -> dict[str, Tensor]:
+    return {name: tensor.half().cpu().contiguous() for name, tensor in _stored_names(model).items()}
+
+
+def _read(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, which must be those expected by name, shape and type."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            _check_names(path, set(file.keys()), set(expected))
+            tensors = {name: file.get_tensor(name) for name in expected}
+    except (SafetensorError, OSError) as error:
+        raise CorruptFile(f"{path} cannot be read as a model file: {error}") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float16:
+            raise CorruptFile(f"{path}: {name} is {tensor.dtype}, not float16")
+        if tensor.shape != expected[name].shape:
+            raise CorruptFile(f"{path}: {name} is {list(tensor.shape)}, not {list(expected[name].shape)}")
+    _check_finite(tensors, os.fspath(path), CorruptFile)
+    return tensors
+
+
+def _check_names(path: Path, found: set[str], expected: set[str]) -> None:
+    if missing := sorted(expected - found):
+        raise CorruptFile(f"{path}: {len(missing)} tensors are missing, the first is {missing[0]}")
+    if extra := sorted(found - expected):
+        raise CorruptFile(f"{path}: {len(extra)} tensors are not of this model, the first is {extra[0]}")
+
+
+def _check_size(config: ModelConfig, file_bytes: int, path: Path) -> None:
+    """Refuse a configuration that the file cannot hold, before anything of its size is allocated."""
+    encoder = (config.encoder_fast_blocks + config.encoder_blocks) * config.encoder_width**2
+    decoder = (config.decoder_fast_blocks + config.decoder_blocks) * config.decoder_width**2
+    codebooks = config.num_stages * config.codebook_size * config.latent_dim
+    least = 2 * config.expansion * (encoder + decoder) + codebooks
+    if 2 * least > file_bytes:
+        raise CorruptFile(f"{path}: {file_bytes} bytes cannot hold the {least} numbers of the configuration")
+
+
+def _check_finite(tensors: Mapping[str, Tensor], name: str, error: type[VqcodecError]) -> None:
+    for key, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise error(f"{name}: {key} holds values that are NaN or beyond float16")
+
+
+def _count(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    with _removed_on_failure(temporary):
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise VqcodecError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

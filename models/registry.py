@@ -1,0 +1,139 @@
+"""The models that ship in `weights/`, and what any model file says of itself. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from vqcodec.errors import ConfigError, CorruptFile, ModelMismatch
+
+from .config import ModelConfig
+
+DEFAULT = "speech_16k"
+"""The model that is used where none is named."""
+
+FORMAT = 1
+"""Version of the layout of model files, in their metadata under "format"."""
+
+SHORT_FINGERPRINT_BYTES = 8
+"""The share of a fingerprint that a `.vq` file names its model by."""
+
+_WEIGHTS = Path(__file__).parent / "weights"
+_SUFFIX = ".safetensors"
+_MAX_METADATA_CHARACTERS = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What the metadata of a model file says."""
+
+    name: str
+    path: Path
+    config: ModelConfig
+    fingerprint: str
+    """SHA-256 of what decoding depends on, as 64 hexadecimal digits; see `checkpoint.fingerprint_of`."""
+    parameters: int
+    """Numbers stored, codebooks included."""
+    bytes: int
+    """Size of the file."""
+    training: Mapping[str, Any]
+    """Whatever was noted down about the training."""
+
+
+def names() -> tuple[str, ...]:
+    """The models that ship, in alphabetical order."""
+    return tuple(sorted(path.stem for path in _WEIGHTS.glob(f"*{_SUFFIX}")))
+
+
+def find(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a model that ships, or the path itself if there is such a file.
+
+    Raises:
+        ModelMismatch: there is neither.
+    """
+    name = os.fspath(name_or_path)
+    if name in names():
+        return _WEIGHTS / f"{name}{_SUFFIX}"
+    path = Path(name)
+    if path.is_file():
+        return path
+    raise ModelMismatch(f"there is no model {name!r}; choose {', '.join(names()) or 'a file'} or give the path of one")
+
+
+def describe(path: str | os.PathLike[str]) -> ModelInfo:
+    """Read the metadata of a model file; the weights are neither read nor checked.
+
+    Raises:
+        CorruptFile: it cannot be read, is no safetensors file, or no model of vqcodec.
+        ConfigError: its configuration is none that this version knows.
+    """
+    path = Path(path)
+    metadata = _metadata(path)
+    version = _entry(path, metadata, "format")
+    if version != str(FORMAT):
+        raise CorruptFile(f"{path}: model format {version[:20]!r} is unknown to this version, which reads {FORMAT}")
+    fingerprint = _entry(path, metadata, "fingerprint")
+    parameters = _entry(path, metadata, "parameters")
+    if not (len(fingerprint) == 64 and set(fingerprint) <= set("0123456789abcdef")):
+        raise CorruptFile(f"{path}: the fingerprint in the metadata is no SHA-256")
+    if not (parameters.isdecimal() and len(parameters) < 16):
+        raise CorruptFile(f"{path}: the number of parameters in the metadata is {parameters[:20]!r}")
+    config = _config(path, _json_entry(path, metadata, "config"))
+    return ModelInfo(
+        name=config.name,
+        path=path,
+        config=config,
+        fingerprint=fingerprint,
+        parameters=int(parameters),
+        bytes=path.stat().st_size,
+        training=_json_entry(path, metadata, "training") if "training" in metadata else {},
+    )
+
+
+def by_fingerprint(start: bytes) -> ModelInfo | None:
+    """The shipped model whose fingerprint begins with these bytes (8 in a `.vq` file); None if none does."""
+    for name in names():
+        info = describe(find(name))
+        if bytes.fromhex(info.fingerprint).startswith(start):
+            return info
+    return None
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CorruptFile(f"{path} cannot be read as a model file: {error}") from error
+
+
+def _entry(path: Path, metadata: Mapping[str, str], key: str) -> str:
+    value = metadata.get(key)
+    if value is None:
+        raise CorruptFile(f"{path} is no model of vqcodec: its metadata has no {key!r}")
+    if len(value) > _MAX_METADATA_CHARACTERS:
+        raise CorruptFile(f"{path}: {key!r} in the metadata has {len(value)} characters")
+    return value
+
+
+def _json_entry(path: Path, metadata: Mapping[str, str], key: str) -> dict[str, Any]:
+    try:
+        value = json.loads(_entry(path, metadata, key))
+    except (ValueError, RecursionError) as error:
+        raise CorruptFile(f"{path}: {key!r} in the metadata is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CorruptFile(f"{path}: {key!r} in the metadata is no JSON object")
+    return value
+
+
+def _config(path: Path, values: Mapping[str, Any]) -> ModelConfig:
+    try:
+        return ModelConfig.from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error

@@ -1,0 +1,1 @@
+"""Training and evaluation: recipes, data, losses, the loop, and the scores."""

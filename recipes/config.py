@@ -1,0 +1,199 @@
+"""The training configuration: one TOML file is one complete run."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vqcodec.errors import ConfigError
+from vqcodec.models.config import ModelConfig
+
+CONFIGS = Path(__file__).parent / "configs"
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """What a batch is made of."""
+
+    batch_size: AtLeastOne = 16
+    crop_s: Positive = 1.0
+    """Seconds of audio in a crop that losses are taken over; the codec's delay comes on top."""
+    gain_db: tuple[float, float] = (-12.0, 6.0)
+    """Range of the random gain of a crop."""
+    workers: Count = 1
+    """Processes that read crops; 0 reads in the training process."""
+    validation_s: NotNegative = 300.0
+    """Seconds of audio, in whole files, that are held out. Folders of speakers are held out whole."""
+
+
+class OptimizerConfig(_Section):
+    """AdamW, with Muon for the matrices of the pointwise layers if asked for."""
+
+    kind: Literal["adamw", "muon"] = "adamw"
+    learning_rate: Positive = 1e-3
+    final_share: Share = 0.05
+    """Of the learning rate, at the end of the cosine."""
+    warmup_steps: Count = 200
+    betas: tuple[Share, Share] = (0.8, 0.99)
+    weight_decay: NotNegative = 0.01
+    gradient_clip: Positive = 1.0
+    """Largest norm of the gradient of all parameters."""
+    weight_ema: Share = 0.999
+    """Decay of the moving average of the weights, which is what is validated and exported."""
+
+
+class LossConfig(_Section):
+    """Weights of the losses.
+
+    Training begins on the signed MDCT error alone ("signs first") and hands over to the spectral losses: from
+    `handover_start` on, for `handover_steps` steps, weights move linearly to their final values.
+    """
+
+    signed: NotNegative = 20.0
+    """Squared error of compressed, signed MDCT coefficients, before the hand-over."""
+    signed_final: NotNegative = 20.0
+    """The same, after the hand-over."""
+    mel: NotNegative = 1.0
+    complex: NotNegative = 1.0
+    commitment: NotNegative = 0.25
+    handover_start: Count = 1000
+    handover_steps: Count = 1000
+
+
+class QuantizerConfig(_Section):
+    """How the codebooks learn."""
+
+    start_step: Count = 1000
+    """The step before which latents pass unquantized; then k-means sets the codebooks."""
+    kmeans_batches: AtLeastOne = 16
+    ema_decay: Share = 0.99
+    dead_share: Share = 0.1
+    """A code used less than this fraction of the mean is replaced by a live latent."""
+    full_share: Share = 0.25
+    """Share of a batch that uses all stages; the others use a random number of them."""
+
+
+class RunConfig(_Section):
+    """Length, precision and housekeeping."""
+
+    steps: AtLeastOne = 20_000
+    seed: int = 0
+    precision: Literal["bf16", "fp32"] = "bf16"
+    log_every: AtLeastOne = 20
+    """Steps between lines of the metrics file."""
+    validate_every: AtLeastOne = 1000
+    checkpoint_minutes: Positive = 5.0
+
+
+class Recipe(_Section):
+    """One complete run."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    quantizer: QuantizerConfig = QuantizerConfig()
+    run: RunConfig = RunConfig()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything by section and name, as JSON has it."""
+        values = json.loads(self.model_dump_json(exclude={"model"}))
+        return {"model": dataclasses.asdict(self.model), **values}
+
+
+def names() -> list[str]:
+    """The recipes that ship."""
+    return sorted(path.stem for path in CONFIGS.glob("*.toml"))
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe that ships, by name, or a TOML file, and change single settings.
+
+    Args:
+        name_or_path: "speech_16k", "speech_16k.toml" or a path.
+        overrides: "section.key=value", the value as TOML has it (bare words count as strings).
+
+    Raises:
+        ConfigError: there is no such recipe, it is no TOML, or a setting is unknown or out of range.
+    """
+    path = _find(name_or_path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
+    for override in overrides:
+        _override(values, override)
+    return from_dict(values)
+
+
+def from_dict(values: Mapping[str, Any]) -> Recipe:
+    """The inverse of `Recipe.to_dict`; what is left out has its default.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range.
+    """
+    rest = dict(values)
+    model = rest.pop("model", {})
+    if not isinstance(model, Mapping):
+        raise ConfigError(f"model must be a section, not {model!r}")
+    config = ModelConfig.from_dict(model)
+    try:
+        return Recipe.model_validate(rest).model_copy(update={"model": config})
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def _find(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = CONFIGS / f"{path.name.removesuffix('.toml')}.toml"
+    if path.name == str(name_or_path) and shipped.is_file():
+        return shipped
+    raise ConfigError(f"{name_or_path}: no such recipe; the ones that ship are {', '.join(names())}")
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not equals or not dot:
+        raise ConfigError(f"{override!r} is not of the form section.key=value")
+    table = values.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{section} is not a section")
+    table[name] = _parse(text.strip())
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault of a recipe, in one line, with the nearest known name for an unknown one."""
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] != "extra_forbidden":
+        return f"{where} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    section = Recipe.model_fields[str(fault["loc"][0])].annotation if len(fault["loc"]) > 1 else Recipe
+    known = list(getattr(section, "model_fields", Recipe.model_fields))
+    near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.0)[0]
+    return f"{where} is no known setting; did you mean {'.'.join([*map(str, fault['loc'][:-1]), near])}?"

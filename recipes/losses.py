@@ -1,0 +1,76 @@
+"""Pure reconstruction losses between waveforms, lower is better. The adversarial ones belong beside the discriminators.
+
+Magnitudes are those of an unnormalised Hann STFT of a waveform in [-1, 1]. All of them are floored at
+`FLOOR`, without which the quietest, inaudible bins own the gradient.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+FLOOR = 0.1
+POWER = 0.3
+MEL_BINS = {64: 8, 128: 16, 256: 32, 512: 48, 1024: 64, 2048: 80}
+"""Mel bands for each window of the log-mel loss, in samples."""
+COMPLEX_WINDOWS = (256, 512, 1024)
+"""Windows of the compressed complex loss, in samples."""
+
+
+class SpectralLosses(NamedTuple):
+    """Means over everything, all []."""
+
+    mel: Tensor
+    """L1 distance of floored log-mel spectra, mean over the windows."""
+    complex: Tensor
+    """L1 distance of power-compressed complex STFTs, phase kept, mean over the windows."""
+
+
+def spectral_losses(output: Tensor, target: Tensor, sample_rate: int) -> SpectralLosses:
+    """Both spectral losses of [batch, sample] against [batch, sample], sharing their transforms."""
+    mel, phase = [], []
+    for window in MEL_BINS:
+        a, b = stft(output, window), stft(target, window)
+        mel.append((log_mel(a, window, sample_rate) - log_mel(b, window, sample_rate)).abs().mean())
+        if window in COMPLEX_WINDOWS:
+            phase.append((compress_complex(a) - compress_complex(b)).abs().mean())
+    return SpectralLosses(torch.stack(mel).mean(), torch.stack(phase).mean())
+
+
+def stft(waveform: Tensor, window: int) -> Tensor:
+    """[batch, sample] -> real and imaginary parts [batch, bin, frame, 2]; hop a quarter of the window."""
+    hann = _hann(window, waveform.device)
+    spectrum = torch.stft(waveform, window, window // 4, window=hann, center=False, return_complex=True)
+    return torch.view_as_real(spectrum)
+
+
+def log_mel(spectrum: Tensor, window: int, sample_rate: int) -> Tensor:
+    """log(FLOOR + mel magnitude) of an `stft`: [batch, bin, frame, 2] -> [batch, band, frame]."""
+    magnitude = (spectrum.square().sum(-1) + 1e-8).sqrt()
+    filters = _mel_filters(window, sample_rate, spectrum.device)
+    return (FLOOR + filters @ magnitude).log()
+
+
+def compress_complex(spectrum: Tensor) -> Tensor:
+    """Power law on the magnitude, phase kept: z (|z| + FLOOR)^(POWER - 1), shape as given."""
+    magnitude = (spectrum.square().sum(-1, keepdim=True) + 1e-8).sqrt()
+    return spectrum * (magnitude + FLOOR).pow(POWER - 1)
+
+
+@functools.cache
+def _hann(window: int, device: torch.device) -> Tensor:
+    return torch.hann_window(window, device=device)
+
+
+@functools.cache
+def _mel_filters(window: int, sample_rate: int, device: torch.device) -> Tensor:
+    """Triangles with a sum of 1 over each band [band, bin]."""
+    import librosa
+
+    filters = torch.from_numpy(
+        librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=MEL_BINS[window], norm=None, fmin=0.0)
+    )
+    return (filters / filters.sum(1, keepdim=True).clamp_min(1e-6)).to(device)

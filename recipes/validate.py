@@ -1,0 +1,72 @@
+"""Quick scores of a model in training, on whole held-out files. The full set of scores lives elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vqcodec.models.autoencoder import Autoencoder
+from vqcodec.models.layers import Stream
+from vqcodec.models.quantizer import perplexity
+
+from .data import Clip, Corpus
+from .losses import spectral_losses
+from .metrics import si_sdr
+
+SHORTEST_S = 1.0
+"""Files shorter than this are left out: they are mostly silence."""
+
+
+@torch.no_grad()
+def validate(model: Autoencoder, corpus: Corpus, clips: Sequence[Clip], quantizes: bool) -> dict[str, float]:
+    """Mean scores over the clips, at a quarter, half and all of the stages (or without quantizer).
+
+    Returns:
+        "mel@S", "complex@S" (lower is better) and "si_sdr@S" in dB (higher is better) for S stages, S = 0 without
+        quantizer; and "perplexity_min", the lowest of any stage's perplexities over all clips together.
+    """
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    scores: dict[str, list[float]] = {}
+    codes = []
+    stages = model.config.num_stages
+    choices = sorted({max(1, stages // 4), max(1, stages // 2), stages}) if quantizes else [0]
+    for clip in clips:
+        if clip.samples < SHORTEST_S * model.config.sample_rate:
+            continue
+        waveform = corpus.read(clip)
+        latents = _encode(model, waveform, device)
+        if quantizes:
+            codes.append(model.quantizer.encode(latents))
+        for used in choices:
+            decoder_input = model.quantizer.decode(codes[-1][:, :used]) if used else latents
+            for name, value in _score(model, decoder_input, waveform).items():
+                scores.setdefault(f"{name}@{used}", []).append(value)
+    model.train(training)
+    means = {name: float(np.mean(values)) for name, values in scores.items()}
+    if codes:
+        together = torch.cat(codes, dim=-1)[0]  # [stage, frame]
+        means["perplexity_min"] = min(float(perplexity(row, model.config.codebook_size)) for row in together)
+    return means
+
+
+def _encode(model: Autoencoder, waveform: NDArray[np.float32], device: torch.device) -> torch.Tensor:
+    samples = model.config.num_frames(len(waveform)) * model.config.hop_length
+    padded = np.pad(waveform, (0, samples - len(waveform)))
+    latents: torch.Tensor = model.encoder(torch.from_numpy(padded).to(device)[None, None], Stream())
+    return latents
+
+
+def _score(model: Autoencoder, latents: torch.Tensor, waveform: NDArray[np.float32]) -> dict[str, float]:
+    delay = model.config.delay
+    output = model.decoder(latents, Stream())[:, 0, delay : delay + len(waveform)]
+    reference = torch.from_numpy(waveform).to(output.device)[None]
+    spectral = spectral_losses(output, reference, model.config.sample_rate)
+    return {
+        "mel": float(spectral.mel),
+        "complex": float(spectral.complex),
+        "si_sdr": si_sdr(waveform, output[0].cpu().numpy()),
+    }

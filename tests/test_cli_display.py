@@ -1,0 +1,89 @@
+"""How training looks, on a terminal and in a log."""
+
+import io
+import sys
+
+import pytest
+
+from vqcodec.cli import display, progress
+from vqcodec.cli.display import Clock, LiveDisplay, PlainDisplay, clock_time, training_display
+
+METRICS = {"signed": 0.123, "mel": 1.25, "loss": 4.5, "audio_s_per_s": 25.3}
+
+
+class Terminal(io.StringIO):
+    """A standard error that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Not a fixture: pytest puts its own standard error in place between the fixtures and the test."""
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    return stream
+
+
+def test_clock_time() -> None:
+    assert [clock_time(s) for s in (0, 59.6, 3723, 360000)] == ["0:00:00", "0:01:00", "1:02:03", "100:00:00"]
+
+
+def test_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([1000.0, 1010.0, 1030.0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: next(now))
+    clock = Clock()
+    assert clock.remaining(100, 200) == "?"  # a resumed run: the first 100 steps took no time here
+    assert clock.remaining(110, 200) == "0:01:30"
+    assert clock.remaining(130, 200) == "0:01:10"
+
+
+def test_a_line_an_update(capsys: pytest.CaptureFixture[str]) -> None:
+    with training_display() as shown:
+        assert isinstance(shown, PlainDisplay)
+        shown.message("8 M parameters")
+        shown.update(20, 1000, METRICS, [])
+        shown.update(40, 1000, METRICS, [500.4, 600.0])
+        shown.validation(40, {"si_sdr": 3.25})
+    output = capsys.readouterr()
+    assert output.out == ""
+    message, first, second, scores = output.err.splitlines()
+    assert message == "8 M parameters"
+    assert first.startswith("step 20/1000, signed 0.123, mel 1.25, loss 4.5, audio_s_per_s 25.3")
+    assert "perplexity" not in first
+    assert "perplexity 500 600" in second and "remaining 0:" in second
+    assert scores == "step 40, held-out files: si_sdr 3.25"
+
+
+def test_a_panel_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    with training_display() as shown:
+        assert isinstance(shown, LiveDisplay)
+        shown.message("[8 M] parameters")
+        shown.update(20, 1000, METRICS, [500.4, 600.0])
+        shown.validation(20, {"si_sdr": 3.25})
+    text = terminal.getvalue()
+    for words in ("[8 M] parameters", "step 20/1000", "25 audio s/s", "signed", "4.5", "perplexity", "si_sdr 3.25"):
+        assert words in text
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    with progress.bar(10.0, quiet=False) as update:
+        update(5.0, "half [way]")
+    assert "50 %" in terminal.getvalue() and "half [way]" in terminal.getvalue()
+
+
+def test_no_bar_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.bar(10.0, quiet=False) as update:
+        update(5.0, "half way")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_bar_when_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    with progress.bar(10.0, quiet=True) as update:
+        update(5.0, "half way")
+    assert terminal.getvalue() == ""
