@@ -199,9 +199,9 @@ class Codec:
             sample_rate: of the result in Hz, the codec's by default; "source" is that of the sound encoded.
 
         Returns:
-            float32 [channel, sample] in about [-1, 1], a torch tensor on the device of the codes if they are one, a numpy array
-            otherwise. Of n samples at the source rate there are ceil(n * rate / source rate), so exactly n at the
-            source rate itself. Of bare codes there is all that the frames hold.
+            float32 [channel, sample] in about [-1, 1]: a torch tensor on the device of the codes if they are one, a
+            numpy array otherwise. Of n samples at the source rate there are ceil(n * rate / source rate), so exactly n
+            at the source rate itself. Of bare codes there is all that the frames hold.
 
         Raises:
             ModelMismatch: it was encoded with another model.
@@ -465,8 +465,8 @@ class Codec:
 
     def _check_frames(self, frames: int, length: Length, name: str) -> None:
         samples = length.at(self.sample_rate)
-        expected = self.config.num_frames(samples) if samples else 0
-        if frames != expected:
+        expected = self.config.num_frames(samples)
+        if frames != expected and (samples or frames):  # no samples may take no frames at all
             raise CorruptFile(f"{name}: {length.num_samples} samples take {expected} frames, but there are {frames}")
 
     def _stages(self, bitrate_bps: float | None, stages: int | None) -> int:
@@ -531,7 +531,8 @@ def _checked_waveform(waveform: NDArray[Any] | Tensor) -> NDArray[np.float32]:
     finite = np.isfinite(values).all(axis=0)
     if not finite.all():
         raise AudioError(f"sample {int(np.argmin(finite))} of the waveform is NaN or infinite")
-    return np.clip(values, -1.0, 1.0).astype(np.float32)
+    clipped: NDArray[np.float32] = np.clip(values, -1.0, 1.0).astype(np.float32)
+    return clipped
 
 
 def _checked_rate(rate: object) -> int:

@@ -57,11 +57,11 @@ class _BlockStream:
         self._waiting = x[..., ready:].clone()  # a view would keep all of x
         if ready == 0:
             return None
-        return torch.cat([self._run_block(part) for part in x[..., :ready].split(block, dim=-1)], dim=-1)
+        return torch.cat([self._run_block(part) for part in torch.split(x[..., :ready], block, dim=-1)], dim=-1)
 
     @torch.inference_mode()
     def _run_block(self, x: Tensor) -> Tensor:
-        groups = zip(x.split(self._batch), self._streams, strict=True)
+        groups = zip(torch.split(x, self._batch), self._streams, strict=True)
         return torch.cat([self._compute(group, stream) for group, stream in groups])
 
     def _begin(self, pushed: NDArray[Any] | Tensor, axes: str, error: type[Exception]) -> Tensor:

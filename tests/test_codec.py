@@ -307,6 +307,16 @@ def test_files_that_cannot_be(lie: str, tmp_path: Path) -> None:
     assert not (tmp_path / "out.wav").exists()
 
 
+@pytest.mark.parametrize("frames", [0, CODEC.config.num_frames(0)])
+def test_a_file_without_samples(frames: int, tmp_path: Path) -> None:
+    codes = np.zeros((2, 4, frames), np.int64)
+    empty = replace(CODEC.encode(VOICE), codes=codes, num_samples=0)
+    assert CODEC.decode(empty.to_bytes()).shape == (2, 0)
+    empty.save(tmp_path / "empty.vq")
+    result = CODEC.decode_file(tmp_path / "empty.vq", tmp_path / "empty.wav", rate="source")
+    assert (result.num_samples, result.duration_s, result.bitrate_bps) == (0, 0, 0)
+
+
 def outcome(data: bytes, expected: NDArray[Any]) -> str:
     """Decode damaged data: an error of ours, or what was there before; nothing else."""
     try:

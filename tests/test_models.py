@@ -1,0 +1,228 @@
+"""Encoder, decoder and the two with a quantizer between: shapes, delay, streaming, gradients."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+import torch
+from synthetic import voice
+from torch import Tensor, nn
+
+from vqcodec.models.autoencoder import Autoencoder
+from vqcodec.models.config import ModelConfig
+from vqcodec.models.encoder import features
+from vqcodec.models.layers import ConvNeXtBlock, Stream, compress
+
+TINY = ModelConfig(
+    name="tiny",
+    sample_rate=1000,
+    mdct_hop=10,
+    latent_dim=5,
+    num_stages=3,
+    codebook_size=8,
+    kernel_size=3,
+    expansion=2,
+    encoder_width=12,
+    encoder_blocks=2,
+    decoder_width=14,
+    decoder_blocks=2,
+)
+
+CONFIGS = {
+    "stride 1": TINY,
+    "stride 1, fast blocks": dataclasses.replace(TINY, encoder_fast_blocks=1, decoder_fast_blocks=2),
+    "stride 2": dataclasses.replace(TINY, stride=2),
+    "stride 2, fast blocks": dataclasses.replace(TINY, stride=2, encoder_fast_blocks=1, decoder_fast_blocks=1),
+    "stride 3, more look-ahead": dataclasses.replace(TINY, stride=3, encoder_lookahead=3, decoder_lookahead=2),
+    "no look-ahead": dataclasses.replace(TINY, encoder_lookahead=0, decoder_lookahead=0),
+}
+
+FRAMES = 24
+
+
+@pytest.fixture(params=CONFIGS)
+def model(request: pytest.FixtureRequest) -> Autoencoder:
+    return make(CONFIGS[request.param])
+
+
+def make(config: ModelConfig) -> Autoencoder:
+    """A model with random weights, its codebooks initialised on a signal."""
+    torch.manual_seed(0)
+    model = Autoencoder(config).eval()
+    with torch.no_grad():
+        latents = model.encoder(sound(config, 2), Stream())
+    model.quantizer.initialise(latents.mT.flatten(0, 1))
+    return model
+
+
+def sound(config: ModelConfig, batch: int = 1, frames: int = FRAMES) -> Tensor:
+    """[batch, 1, sample]"""
+    samples = frames * config.hop_length
+    return torch.from_numpy(voice(batch * samples / 16_000))[: batch * samples].reshape(batch, 1, -1)
+
+
+def delayed(x: Tensor, frames: int) -> Tensor:
+    """The same length, `frames` zeros in front."""
+    return nn.functional.pad(x, (frames, -frames)) if frames else x
+
+
+def blocks_of(model: nn.Module) -> Iterator[ConvNeXtBlock]:
+    return (module for module in model.modules() if isinstance(module, ConvNeXtBlock))
+
+
+def test_shapes(model: Autoencoder) -> None:
+    c = model.config
+    out = model(sound(c, 3))
+    assert out.waveform.shape == (3, 1, FRAMES * c.hop_length)
+    assert out.coefficients.shape == (3, c.mdct_hop, FRAMES * c.stride)
+    assert out.latents.shape == (3, c.latent_dim, FRAMES)
+    assert out.quantized.latents.shape == out.latents.shape
+    assert out.quantized.codes.shape == (3, c.num_stages, FRAMES)
+    assert model.encoder(sound(c, 3), Stream()).shape == out.latents.shape
+    assert model.decoder(out.latents, Stream()).shape == out.waveform.shape
+    assert len(list(blocks_of(model.encoder))) == c.encoder_blocks + c.encoder_fast_blocks
+    assert len(list(blocks_of(model.decoder))) == c.decoder_blocks + c.decoder_fast_blocks
+
+
+def test_forward_is_encoder_quantizer_decoder(model: Autoencoder) -> None:
+    x = sound(model.config, 2)
+    latents = model.encoder(x, Stream())
+
+    plain = model(x, quantize=False)
+    assert plain.quantized is None
+    assert torch.equal(plain.latents, latents)
+    assert torch.equal(plain.waveform, model.decoder(latents, Stream()))
+
+    coded = model(x)
+    decoded = model.quantizer.decode(model.quantizer.encode(latents))
+    torch.testing.assert_close(coded.waveform, model.decoder(decoded, Stream()), atol=1e-5, rtol=0)
+
+
+def test_items_may_use_fewer_stages() -> None:
+    model = make(TINY)
+    x = sound(TINY, 3)
+    out = model(x, torch.tensor([1, 3, 2]))
+    for item, stages in enumerate([1, 3, 2]):
+        codes = out.quantized.codes[item : item + 1, :stages]
+        alone = model.decoder(model.quantizer.decode(codes), Stream())
+        torch.testing.assert_close(out.waveform[item : item + 1], alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("quantize", [False, True])
+def test_nothing_reaches_the_past(model: Autoencoder, quantize: bool) -> None:
+    hop = model.config.hop_length
+    x = sound(model.config)
+    before = model(x, quantize=quantize).waveform
+    for sample in (10 * hop, 10 * hop + 1, 11 * hop - 1):
+        changed = x.clone()
+        changed[..., sample] += 0.5
+        moved = (model(changed, quantize=quantize).waveform - before).abs()[0, 0]
+        assert moved[: 10 * hop].max() < 1e-6
+        if not quantize:  # quantized, a small change may be lost
+            assert moved[10 * hop : 11 * hop].max() > 1e-6
+
+
+def test_delay_is_exact(model: Autoencoder) -> None:
+    """MDCT coefficients that wait as long as the networks do come out `delay` samples after they went in."""
+    c = model.config
+    x = sound(c)
+    coefficients = compress(model.encoder.mdct(x, Stream()), c.power)
+    waited = delayed(coefficients, c.lookahead * c.stride)
+    back = model.decoder.synthesise(waited, Stream())
+    torch.testing.assert_close(back, delayed(x, c.delay), atol=1e-5, rtol=0)
+
+
+def test_networks_wait_as_long_as_they_look_ahead(model: Autoencoder) -> None:
+    """With blocks that only pass their input on, look-ahead is a pure delay of as many latent frames."""
+    c = model.config
+    at_once = Autoencoder(dataclasses.replace(c, encoder_lookahead=0, decoder_lookahead=0))
+    at_once.load_state_dict(model.state_dict())
+    for network in (model, at_once):
+        for block in blocks_of(network):
+            nn.init.zeros_(block.scale)
+    x = sound(c)
+    ahead = c.encoder_lookahead
+    latents, sooner = model.encoder(x, Stream()), at_once.encoder(x, Stream())
+    torch.testing.assert_close(latents[..., ahead:], sooner[..., : FRAMES - ahead], atol=1e-5, rtol=0)
+
+    ahead, frames = c.decoder_lookahead * c.stride, FRAMES * c.stride
+    found, sooner = model.decoder.coefficients(latents, Stream()), at_once.decoder.coefficients(latents, Stream())
+    torch.testing.assert_close(found[..., ahead:], sooner[..., : frames - ahead], atol=1e-5, rtol=0)
+
+
+def test_num_frames_holds_every_sample(model: Autoencoder) -> None:
+    c = model.config
+    for samples in (1, c.hop_length - 1, c.hop_length, c.hop_length + 1, 7 * c.hop_length + 3):
+        frames = c.num_frames(samples)
+        x = sound(c)[..., :samples]
+        padded = nn.functional.pad(x, (0, frames * c.hop_length - samples))
+        coefficients = delayed(compress(model.encoder.mdct(padded, Stream()), c.power), c.lookahead * c.stride)
+        back = model.decoder.synthesise(coefficients, Stream())[..., c.delay : c.delay + samples]
+        torch.testing.assert_close(back, x, atol=1e-5, rtol=0)
+        assert (frames - 1) * c.hop_length < samples + c.delay  # one frame less would not do
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 7])
+def test_blocks_equal_the_whole(model: Autoencoder, size: int) -> None:
+    c = model.config
+    x = sound(c, 2)
+    latents = model.encoder(x, Stream())
+    stream = Stream()
+    pieces = [model.encoder(block, stream) for block in x.split(size * c.hop_length, dim=-1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=-1), latents, atol=1e-5, rtol=0)
+
+    waveform = model.decoder(latents, Stream())
+    stream = Stream()
+    pieces = [model.decoder(block, stream) for block in latents.split(size, dim=-1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=-1), waveform, atol=1e-5, rtol=0)
+
+
+def test_items_of_a_batch_do_not_mix(model: Autoencoder) -> None:
+    x = sound(model.config, 2)
+    out = model(x, quantize=False).waveform
+    for item in range(2):
+        alone = model(x[item : item + 1], quantize=False).waveform
+        torch.testing.assert_close(out[item : item + 1], alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("quantize", [False, True])
+def test_gradient_reaches_every_parameter(model: Autoencoder, quantize: bool) -> None:
+    model.train()
+    out = model(sound(model.config, 2), quantize=quantize)
+    out.waveform.square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_gradient_in_silence_is_finite() -> None:
+    model = make(TINY).train()
+    out = model(torch.zeros_like(sound(TINY)))
+    (out.waveform.square().sum() + out.coefficients.square().sum() + out.quantized.commitment_loss).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
+
+
+def test_only_training_changes_codebooks() -> None:
+    model = make(TINY)
+    before = {name: tensor.clone() for name, tensor in model.quantizer.state_dict().items()}
+
+    def unchanged() -> list[bool]:
+        return [torch.equal(tensor, before[name]) for name, tensor in model.quantizer.state_dict().items()]
+
+    x = sound(TINY, 2)
+    model(x)
+    assert all(unchanged())
+    model.train()(x, quantize=False)
+    assert all(unchanged())
+    model(x)
+    assert not any(unchanged())
+
+
+def test_features_are_coefficients_beside_log_magnitudes() -> None:
+    coefficients = torch.tensor([[[-8.0, 0.0], [1.0, 1e-4]]])
+    found = features(coefficients, 1 / 3)
+    assert found.shape == (1, 4, 2)
+    torch.testing.assert_close(found[:, :2], torch.tensor([[[-2.0, 0.0], [1.0, 0.046416]]]), atol=1e-5, rtol=0)
+    logs = torch.tensor([[8.0001, 1e-4], [1.0001, 2e-4]]).log()
+    torch.testing.assert_close(found[0, 2:], 0.2 * logs + 1)
