@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from .config import ModelConfig
@@ -42,11 +43,13 @@ class Autoencoder(nn.Module):
         Args:
             waveform: [batch, 1, sample], samples a multiple of the hop length.
             stages: stages to use for each item, int64 [batch]; all of them if None.
-            quantize: without it the decoder gets the latents as they are (warm-up).
+            quantize: without it noise of the same power takes the place of the quantizer (warm-up).
         """
         stream = Stream()
         latents = self.encoder(waveform, stream).float()
+        if stages is None:
+            stages = torch.full((len(waveform),), self.config.num_stages, device=waveform.device)
         quantized = self.quantizer(latents, stages) if quantize else None
-        decoder_input = latents if quantized is None else quantized.latents
+        decoder_input = self.quantizer.imitate(latents, stages) if quantized is None else quantized.latents
         coefficients = self.decoder.coefficients(decoder_input, stream)
         return Reconstruction(self.decoder.synthesise(coefficients, stream), coefficients, latents, quantized)

@@ -26,13 +26,13 @@ class ModelConfig:
     name: str = "speech_16k"
     sample_rate: int = 16_000
     """Samples a second of the waveform."""
-    mdct_hop: int = 320
+    mdct_hop: int = 160
     """Samples between MDCT frames, and coefficients in each; a window is twice as long."""
     power: float = 0.3
     """Exponent of the signed power law that compresses MDCT coefficients."""
-    stride: int = 1
+    stride: int = 2
     """MDCT frames per latent frame."""
-    latent_dim: int = 128
+    latent_dim: int = 64
     num_stages: int = 12
     """Codebooks in the residual stack."""
     codebook_size: int = 1024
@@ -62,6 +62,7 @@ class ModelConfig:
         _check_range("num_stages", self.num_stages, 1, 255)
         _check_range("codebook_size", self.codebook_size, 2, 65_536)
         _check_range("sample_rate", self.sample_rate, 1_000, 1_000_000)
+        _check_range("mdct_hop", self.mdct_hop, 2, 8_192)
         _check_range("hop_length", self.hop_length, 2, 65_535)
         _check_range("power", self.power, 0.05, 1.0)
         _check_range("encoder_lookahead", self.encoder_lookahead, 0, (self.kernel_size - 1) * self.encoder_blocks)

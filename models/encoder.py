@@ -6,14 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from .config import ModelConfig
-from .layers import MDCT, CausalConv1d, Stream, compress, conv_next_stack
+from .layers import MDCT, CausalConv1d, Stream, conv_next_stack
 
 MAGNITUDE_FLOOR = 1e-4
-"""Added to an MDCT magnitude before its logarithm is taken (full scale is about 10)."""
+"""MDCT magnitude under which there is silence to the encoder (full scale is about 10)."""
 
 
 class Encoder(nn.Module):
-    """MDCT, compressed coefficients beside log magnitudes, ConvNeXt blocks, projection to the latent."""
+    """MDCT, compressed coefficients beside log magnitudes, ConvNeXt blocks, projection to the latent.
+
+    All latents have the same length: every frame gets the same bits, and a quantizer makes the most of them if what
+    it sees does not depend on how loud the frame is.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -25,8 +29,8 @@ class Encoder(nn.Module):
         self.fast_blocks = conv_next_stack(width, c.encoder_fast_blocks, c.kernel_size, c.expansion)
         self.down = CausalConv1d(width, width, 2 * c.stride, c.stride) if c.stride > 1 else None
         self.blocks = conv_next_stack(width, c.encoder_blocks, c.kernel_size, c.expansion, c.encoder_lookahead)
-        self.norm_out = nn.LayerNorm(width)
         self.project_out = nn.Linear(width, c.latent_dim)
+        self.norm_out = nn.LayerNorm(c.latent_dim, elementwise_affine=False)
 
     def forward(self, waveform: Tensor, stream: Stream) -> Tensor:
         """[batch, 1, sample] -> latents [batch, dim, frame]; samples a multiple of the hop length."""
@@ -39,11 +43,15 @@ class Encoder(nn.Module):
             x = self.down(x, stream)  # [batch, width, frame]
         for block in self.blocks:
             x = block(x, stream)
-        latents: Tensor = self.project_out(self.norm_out(x.mT)).mT
+        latents: Tensor = self.norm_out(self.project_out(x.mT)).mT
         return latents
 
 
 def features(coefficients: Tensor, power: float) -> Tensor:
-    """MDCT coefficients [batch, c, frame] -> [batch, 2 c, frame]: power law with sign, and scaled log magnitude."""
-    log_magnitude = 0.2 * (coefficients.abs() + MAGNITUDE_FLOOR).log() + 1.0
-    return torch.cat([compress(coefficients, power), log_magnitude], dim=1)
+    """MDCT coefficients [batch, c, frame] -> [batch, 2 c, frame]: power law with sign, and scaled log magnitude.
+
+    Both flatten out under `MAGNITUDE_FLOOR`: the power law itself would make a great deal of a rounding error.
+    """
+    energy = coefficients.square() + MAGNITUDE_FLOOR**2
+    compressed = coefficients * energy.pow((power - 1) / 2)
+    return torch.cat([compressed, 0.1 * energy.log() + 1.0], dim=1)

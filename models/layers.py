@@ -24,7 +24,7 @@ class Stream:
         if tail is None:
             tail = x.new_zeros(*x.shape[:-1], left)
         x = torch.cat([tail, x], dim=-1)
-        self._tails[layer] = x[..., x.shape[-1] - left :]
+        self._tails[layer] = x[..., x.shape[-1] - left :].clone()  # a view would keep all of x
         return x
 
 
@@ -59,9 +59,10 @@ class ConvNeXtBlock(nn.Module):
         """[batch, width, frame] -> [batch, width, frame]."""
         x = stream.extend(self, x, self.left)
         y = self.depthwise(x).mT  # [batch, frame, width]
-        y = self.contract(nn.functional.gelu(self.expand(self.norm(y)))).mT
+        y = self.contract(nn.functional.gelu(self.expand(self.norm(y)))).mT  # [batch, width, frame]
         start = self.left - self.lookahead
-        return x[..., start : start + y.shape[-1]] + self.scale * y
+        output: Tensor = x[..., start : start + y.shape[-1]] + self.scale * y
+        return output
 
 
 def conv_next_stack(width: int, count: int, kernel_size: int, expansion: int, lookahead: int = 0) -> nn.ModuleList:
@@ -101,7 +102,7 @@ class MDCT(nn.Module):
         self.kernel: Tensor
 
     def forward(self, waveform: Tensor, stream: Stream) -> Tensor:
-        hops = waveform.unflatten(-1, (-1, self.hop)).squeeze(1).mT  # [batch, sample in hop, frame]
+        hops = waveform.reshape(len(waveform), -1, self.hop).mT  # [batch, sample in hop, frame]
         return nn.functional.conv1d(stream.extend(self, hops, 1), self.kernel)
 
 

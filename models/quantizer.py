@@ -6,6 +6,7 @@ Learning", appendix A.1), the stack and its dropout follow Zeghidour et al. 2021
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -47,9 +48,10 @@ class Codebook(nn.Module):
 
     def scores(self, x: Tensor) -> Tensor:
         """[..., dim] -> [..., size]: |x - code|^2 = |x|^2 - 2 score, so the nearest code scores highest."""
-        return torch.addmm(
-            -0.5 * self.vectors.square().sum(1), x.reshape(-1, x.shape[-1]), self.vectors.T
-        ).unflatten(0, x.shape[:-1])
+        offset = -0.5 * self.vectors.square().sum(1)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would mistake codes that lie close together
+            flat = torch.addmm(offset, x.reshape(-1, self.vectors.shape[1]), self.vectors.T)
+        return flat.reshape(*x.shape[:-1], len(self.vectors))
 
     def nearest(self, x: Tensor) -> Tensor:
         """Index of the nearest code, the lowest on a tie: [vector, dim] -> int64 [vector]."""
@@ -58,12 +60,7 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator, iterations: int = 10) -> None:
         """Lloyd's k-means on x [vector, dim], from random distinct vectors; empty clusters are drawn anew."""
-        size = len(self.vectors)
-        picks = torch.randperm(len(x), generator=generator)[:size].to(x.device)
-        if len(picks) < size:
-            more = torch.randint(len(x), (size - len(picks),), generator=generator).to(x.device)
-            picks = torch.cat([picks, more])
-        self.vectors.copy_(x[picks])
+        self.vectors.copy_(x[_draw(len(x), len(self.vectors), generator).to(x.device)])
         for _ in range(iterations):
             counts, sums = self.assign(x, self.nearest(x))
             self._set(counts, sums)
@@ -91,8 +88,9 @@ class Codebook(nn.Module):
 
     def replace(self, dead: Tensor, x: Tensor, generator: torch.Generator) -> None:
         """Make dead codes [size, bool] live vectors out of x [vector, dim]: vector, sum and count together."""
-        picks = torch.randint(len(x), (len(dead),), generator=generator).to(x.device)
-        live = x[picks]
+        picks = _draw(len(x), len(dead), generator).to(x.device)
+        rank = (dead.cumsum(0) - 1).clamp_min(0)  # dead codes get picks in turn, so that none is given twice
+        live = x[picks[rank]]
         count = self.counts.mean()
         self.vectors.copy_(torch.where(dead[:, None], live, self.vectors))
         self.sums.copy_(torch.where(dead[:, None], live * count, self.sums))
@@ -117,6 +115,11 @@ class ResidualVQ(nn.Module):
         """Draws the replacements of dead codes; on the CPU, so that every device draws alike."""
         self.codebooks = nn.ModuleList(Codebook(codebook_size, dim) for _ in range(num_stages))
 
+    @property
+    def stages(self) -> list[Codebook]:
+        """The codebooks in their order."""
+        return [codebook for codebook in self.codebooks if isinstance(codebook, Codebook)]
+
     def forward(self, latents: Tensor, stages: Tensor | None = None) -> Quantized:
         """Quantize [batch, dim, frame]; in training mode the codebooks learn from the batch on the way.
 
@@ -126,13 +129,12 @@ class ResidualVQ(nn.Module):
         """
         batch, _, frames = latents.shape
         if stages is None:
-            stages = torch.full((batch,), len(self.codebooks), device=latents.device)
+            stages = torch.full((batch,), len(self.stages), device=latents.device)
         x = latents.mT.flatten(0, 1)  # [vector, dim]
         uses = stages.repeat_interleave(frames)[:, None]  # [vector, 1]
         total, residual = torch.zeros_like(x), x.detach()
         codes, losses, perplexities = [], [], []
-        for index, codebook in enumerate(self.codebooks):
-            assert isinstance(codebook, Codebook)
+        for index, codebook in enumerate(self.stages):
             code = codebook.nearest(residual)
             step = codebook.vectors[code]
             active = (uses > index).to(x.dtype)
@@ -142,21 +144,35 @@ class ResidualVQ(nn.Module):
                 codebook.update(residual, code, self.decay, self.dead_share, self.generator)
             total = total + active * step
             residual = residual - step
-            codes.append(code.unflatten(0, (batch, frames)))
+            codes.append(code.reshape(batch, frames))
         used = stages.sum() * frames * x.shape[1]
         through = x + (total - x).detach()
         return Quantized(
-            through.unflatten(0, (batch, frames)).mT,
+            through.reshape(batch, frames, x.shape[1]).mT,
             torch.stack(codes, 1),
             torch.stack(losses).sum() / used,
             torch.stack(perplexities),
         )
 
+    def imitate(self, latents: Tensor, stages: Tensor) -> Tensor:
+        """Add the noise that an ideal quantizer of as many bits would leave, so that the encoder learns what matters.
+
+        Of white Gaussian latents of variance v that is a variance of v / (2^(2 bits / dim) - 1), seen from the
+        decoder. Without it latents come out nearly white, and a quantizer then wastes its bits on trifles.
+
+        Args:
+            latents: [batch, dim, frame].
+            stages: how many stages to imitate for each item, int64 [batch].
+        """
+        bits = stages * math.log2(len(self.stages[0].vectors)) / latents.shape[1]  # per dimension [batch]
+        power = latents.square().mean() / (2 ** (2 * bits) - 1)
+        noise = torch.randn(latents.shape, generator=self.generator).to(latents.device)
+        return latents + power.sqrt()[:, None, None] * noise
+
     @torch.no_grad()
     def initialise(self, latents: Tensor, iterations: int = 10) -> None:
         """Set every codebook by k-means on its true residuals, stage by stage, from latents [vector, dim]."""
-        for codebook in self.codebooks:
-            assert isinstance(codebook, Codebook)
+        for codebook in self.stages:
             codebook.initialise(latents, self.generator, iterations)
             latents = latents - codebook.vectors[codebook.nearest(latents)]
 
@@ -171,43 +187,59 @@ class ResidualVQ(nn.Module):
                 sums from stage to stage, for a smaller error of the whole. At most `MAX_EFFORT`.
         """
         batch, _, frames = latents.shape
-        residuals = latents.mT.reshape(batch * frames, 1, -1)  # [vector, beam, dim]
-        errors = residuals.new_zeros(batch * frames, 1)
-        paths = torch.zeros(batch * frames, 1, 0, dtype=torch.int64, device=latents.device)
-        for codebook in self.codebooks[:stages]:
-            assert isinstance(codebook, Codebook)
-            residuals, errors, paths = _extend_beam(codebook, residuals, errors, paths, effort)
-        best = paths[:, 0]  # [vector, stage]; the beam is sorted
-        return best.unflatten(0, (batch, frames)).mT.contiguous()
+        x = latents.mT.flatten(0, 1)  # [vector, dim]
+        search = _greedy if effort == 1 else _beam
+        codes = search(x, self.stages[:stages], effort)  # [vector, stage]
+        return codes.reshape(batch, frames, codes.shape[1]).mT.contiguous()
 
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the codes' vectors: int64 [batch, stage, frame] of any prefix -> [batch, dim, frame]."""
         total = torch.stack(
-            [codebook.vectors[codes[:, i]] for i, codebook in enumerate(self.codebooks[: codes.shape[1]])]
+            [codebook.vectors[codes[:, i]] for i, codebook in enumerate(self.stages[: codes.shape[1]])]
         ).sum(0)
         return total.mT
 
 
-def _extend_beam(
-    codebook: Codebook, residuals: Tensor, errors: Tensor, paths: Tensor, width: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _greedy(residual: Tensor, stages: list[Codebook], _: int) -> Tensor:
+    """The nearest code of every stage in turn: [vector, dim] -> [vector, stage]."""
+    codes = []
+    for codebook in stages:
+        codes.append(codebook.nearest(residual))
+        residual = residual - codebook.vectors[codes[-1]]
+    return torch.stack(codes, dim=-1)
+
+
+def _beam(x: Tensor, stages: list[Codebook], width: int) -> Tensor:
+    """The best path that a beam of that width finds: [vector, dim] -> [vector, stage]."""
+    residuals = x.unsqueeze(1)  # [vector, beam, dim]
+    paths = torch.zeros(len(x), 1, 0, dtype=torch.int64, device=x.device)  # [vector, beam, stage]
+    for codebook in stages:
+        residuals, paths = _extend_beam(codebook, residuals, paths, width)
+    return paths[:, 0]  # the beam is sorted
+
+
+def _extend_beam(codebook: Codebook, residuals: Tensor, paths: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """One stage of the beam search: the `width` best continuations of all candidates, best first.
 
-    residuals [vector, beam, dim], errors [vector, beam] (up to a constant a vector), paths [vector, beam, stage].
+    residuals [vector, beam, dim] and paths [vector, beam, stage], as they are returned.
     """
     size = len(codebook.vectors)
-    candidates = (errors.unsqueeze(-1) - 2 * codebook.scores(residuals)).flatten(1)  # [vector, beam * size]
-    if width == 1:
-        errors, best = candidates.min(1, keepdim=True)
-    else:
-        errors, best = candidates.topk(min(width, candidates.shape[1]), largest=False)
-    parent, code = best // size, best % size  # [vector, new beam]
-    residuals = residuals.take_along_dim(parent.unsqueeze(-1), 1) - codebook.vectors[code]
-    paths = torch.cat([paths.take_along_dim(parent.unsqueeze(-1), 1), code.unsqueeze(-1)], dim=-1)
-    return residuals, errors, paths
+    errors = residuals.square().sum(-1, keepdim=True) - 2 * codebook.scores(residuals)  # [vector, beam, size]
+    errors = errors.flatten(1)
+    best = errors.topk(min(width, errors.shape[1]), largest=False).indices
+    parent, code = (best // size).unsqueeze(-1), best % size  # [vector, new beam, 1], [vector, new beam]
+    residuals = residuals.take_along_dim(parent, 1) - codebook.vectors[code]
+    return residuals, torch.cat([paths.take_along_dim(parent, 1), code.unsqueeze(-1)], dim=-1)
+
+
+def _draw(population: int, count: int, generator: torch.Generator) -> Tensor:
+    """`count` random indices below `population`, no one twice as long as they last [count]."""
+    rounds = -(-count // population)
+    return torch.cat([torch.randperm(population, generator=generator) for _ in range(rounds)])[:count]
 
 
 def perplexity(codes: Tensor, size: int) -> Tensor:
     """exp(entropy) of the codes [any shape] among `size`, from 1 (one code) to `size` (all alike) []."""
     share = torch.bincount(codes.flatten(), minlength=size) / codes.numel()
-    return torch.special.entr(share).sum().exp()
+    entropy: Tensor = torch.special.entr(share).sum()
+    return entropy.exp()

@@ -65,10 +65,12 @@ class LossConfig(_Section):
     `handover_start` on, for `handover_steps` steps, weights move linearly to their final values.
     """
 
-    signed: NotNegative = 20.0
-    """Squared error of compressed, signed MDCT coefficients, before the hand-over."""
-    signed_final: NotNegative = 20.0
+    signed: NotNegative = 0.7
+    """Relative squared error of compressed, signed MDCT coefficients, before the hand-over."""
+    signed_final: NotNegative = 0.7
     """The same, after the hand-over."""
+    signed_focus: NotNegative = 1.0
+    """How much strong coefficients count more than weak ones in it: an exponent of their magnitude."""
     mel: NotNegative = 1.0
     complex: NotNegative = 1.0
     commitment: NotNegative = 0.25
@@ -80,7 +82,7 @@ class QuantizerConfig(_Section):
     """How the codebooks learn."""
 
     start_step: Count = 1000
-    """The step before which latents pass unquantized; then k-means sets the codebooks."""
+    """The step before which noise takes the place of the quantizer; then k-means sets the codebooks."""
     kmeans_batches: AtLeastOne = 16
     ema_decay: Share = 0.99
     dead_share: Share = 0.1
@@ -193,7 +195,9 @@ def _explain(error: ValidationError) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
         return f"{where} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
-    section = Recipe.model_fields[str(fault["loc"][0])].annotation if len(fault["loc"]) > 1 else Recipe
-    known = list(getattr(section, "model_fields", Recipe.model_fields))
+    fields = Recipe.model_fields
+    known = list(
+        getattr(fields[str(fault["loc"][0])].annotation, "model_fields", ()) if len(fault["loc"]) > 1 else fields
+    )
     near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.0)[0]
     return f"{where} is no known setting; did you mean {'.'.join([*map(str, fault['loc'][:-1]), near])}?"

@@ -94,7 +94,8 @@ def split(clips: Sequence[Clip], validation_s: float, sample_rate: int) -> tuple
         groups.setdefault(clip.group, []).append(clip)
     small = [group for group in groups.values() if sum(clip.samples for clip in group) <= 0.02 * total]
     units = small or [[clip] for group in groups.values() for clip in group]
-    wanted, held = min(validation_s * sample_rate, 0.1 * total), []
+    wanted = min(validation_s * sample_rate, 0.1 * total)
+    held: list[Clip] = []
     for unit in sorted(units, key=lambda unit: _shuffled(unit[0].path)):
         if sum(clip.samples for clip in held) >= wanted or len(held) + len(unit) >= len(clips):
             break
@@ -179,4 +180,5 @@ def _decode(path: Path, sample_rate: int) -> NDArray[np.int16] | AudioError:
     except AudioError as error:
         return error
     mono = waveform.mean(0)
-    return np.round(mono.clip(-1, 1) * (PCM_SCALE - 1)).astype("<i2")
+    pcm: NDArray[np.int16] = np.round(mono.clip(-1, 1) * (PCM_SCALE - 1)).astype("<i2")
+    return pcm

@@ -20,6 +20,23 @@ COMPLEX_WINDOWS = (256, 512, 1024)
 """Windows of the compressed complex loss, in samples."""
 
 
+FOCUS_FLOOR = 0.05
+"""Added to a compressed MDCT magnitude before it becomes a weight."""
+
+
+def signed_error(coefficients: Tensor, target: Tensor, focus: float) -> Tensor:
+    """Squared error of compressed, signed MDCT coefficients over their energy, so 1 for silence []. Both of one shape.
+
+    Args:
+        coefficients: of the output.
+        target: of the input.
+        focus: how much strong coefficients count more than weak ones: the weight is |target|^focus, floored. With 0
+            the quantizer spends as many bits on the signs of faint noise as on the voice.
+    """
+    weight = (target.abs() + FOCUS_FLOOR).pow(focus)
+    return (weight * (coefficients - target).square()).sum() / ((weight * target.square()).sum() + 1e-6)
+
+
 class SpectralLosses(NamedTuple):
     """Means over everything, all []."""
 

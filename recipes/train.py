@@ -30,7 +30,7 @@ from vqcodec.models.layers import Stream, compress
 
 from .config import LossConfig, OptimizerConfig, Recipe, from_dict
 from .data import Clip, Corpus, Crops, split
-from .losses import spectral_losses
+from .losses import signed_error, spectral_losses
 from .validate import validate
 
 KEPT_CHECKPOINTS = 2
@@ -126,9 +126,8 @@ class Trainer:
             self._begin_with(init)
         self.model.train()
         self.optimizers = build_optimizers(self.model, recipe.optimizer)
-        self.average = AveragedModel(
-            self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.optimizer.weight_ema), use_buffers=True
-        )
+        moving = get_ema_multi_avg_fn(recipe.optimizer.weight_ema)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.model, multi_avg_fn=moving, use_buffers=True)
 
     @property
     def parameters(self) -> int:
@@ -186,8 +185,8 @@ class Trainer:
         ahead = config.lookahead * config.stride
         with torch.no_grad():
             target = compress(self.model.encoder.mdct(waveform, Stream()), config.power)
-        error = output.coefficients[..., ahead:].float() - target[..., : target.shape[-1] - ahead]
-        terms = {"signed": error.square().mean()}
+        coefficients, target = output.coefficients[..., ahead:].float(), target[..., : target.shape[-1] - ahead]
+        terms = {"signed": signed_error(coefficients, target, self.recipe.loss.signed_focus)}
         if self._handover() > 0:
             reference = waveform[:, 0, : waveform.shape[-1] - config.delay]
             spectral = spectral_losses(output.waveform[:, 0, config.delay :], reference, config.sample_rate)
@@ -215,7 +214,7 @@ class Trainer:
         if model.config != self.recipe.model:
             raise ConfigError(f"{init} is a model of other sizes than the recipe's")
         self.model.load_state_dict(model.state_dict())
-        for codebook in self.model.quantizer.codebooks:
+        for codebook in self.model.quantizer.stages:
             codebook.counts.fill_(1.0)
             codebook.sums.copy_(codebook.vectors)
 
@@ -335,16 +334,19 @@ class Meter:
         """Mean of each metric, and of each stage's perplexity, since the last call."""
         names = self._metrics[-1].keys()
         recent = [metrics for metrics in self._metrics if metrics.keys() == names]
-        means = {name: torch.stack([m[name] for m in recent]).float().mean(0).tolist() for name in names}
-        perplexities = means.pop("perplexity", [])
+        means = {name: torch.stack([m[name] for m in recent]).float().mean(0) for name in names}
+        perplexities: list[float] = means.pop("perplexity", torch.zeros(0)).tolist()
+        metrics = {name: float(value) for name, value in means.items()}
         elapsed = time.monotonic() - self._start
-        means["audio_s_per_s"] = len(self._metrics) * self.audio_s / elapsed
-        means["learning_rate"] = trainer.optimizers[-1].param_groups[0]["lr"]
+        metrics["audio_s_per_s"] = len(self._metrics) * self.audio_s / elapsed
+        metrics["learning_rate"] = trainer.optimizers[-1].param_groups[0]["lr"]
         self.restart()
-        return means, perplexities
+        return metrics, perplexities
 
 
-def _batches(recipe: Recipe, corpus: Corpus, clips: Sequence[Clip], step: int, device: torch.device) -> Iterator[Tensor]:
+def _batches(
+    recipe: Recipe, corpus: Corpus, clips: Sequence[Clip], step: int, device: torch.device
+) -> Iterator[Tensor]:
     """The batches of step `step`, `step` + 1, ... [batch, 1, sample]."""
     size = recipe.data.batch_size
     crops = Crops(corpus, clips, crop_samples(recipe), recipe.data.gain_db, recipe.run.seed)
@@ -354,8 +356,15 @@ def _batches(recipe: Recipe, corpus: Corpus, clips: Sequence[Clip], step: int, d
         sampler=range(step * size, recipe.run.steps * size),
         num_workers=recipe.data.workers,
         pin_memory=device.type == "cuda",
+        worker_init_fn=_leave_signals_to_the_trainer,
     )
     return iter(loader)
+
+
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """Ctrl-C goes to every process of a terminal: a worker that died of it would take the trainer along."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _kmeans_batches(recipe: Recipe, corpus: Corpus, clips: Sequence[Clip]) -> Iterator[Tensor]:

@@ -35,9 +35,7 @@ WITHOUT_TORCH = (
 HEAVY = {"torch", "torchaudio", "librosa"}
 SOUND_FILES = {"soundfile", "soxr"}
 
-SOURCES = sorted(
-    path.relative_to(ROOT).as_posix() for folder in ORDER for path in (ROOT / folder).rglob("*.py")
-)
+SOURCES = sorted(path.relative_to(ROOT).as_posix() for folder in ORDER for path in (ROOT / folder).rglob("*.py"))
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,7 @@ def imports_of(path: str, source: str) -> list[Import]:
             found.extend(Import(alias.name, node.lineno, False, lazy) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = absolute(node.module or "", node.level)
-            found.extend(
-                Import(f"{base}.{alias.name}", node.lineno, node.level > 0, lazy) for alias in node.names
-            )
+            found.extend(Import(f"{base}.{alias.name}", node.lineno, node.level > 0, lazy) for alias in node.names)
         elif isinstance(node, ast.Call) and node.args:
             function, first = node.func, node.args[0]
             called = getattr(function, "attr", getattr(function, "id", ""))

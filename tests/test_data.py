@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import voice
 
+from synthetic import voice
 from vqcodec import audio
 from vqcodec.errors import AudioError
 from vqcodec.recipes.data import Clip, Corpus, Crops, split
@@ -82,9 +82,9 @@ def test_gain_is_applied_in_range(folder: Path, tmp_path: Path) -> None:
 
 
 def test_split_is_disjoint_by_folder_and_fixed() -> None:
-    clips = [
-        Clip(f"corpus/{speaker:03d}/{take}.wav", 0, 5 * RATE) for speaker in range(100) for take in range(4)
-    ] + [Clip(f"one_voice/{take}.wav", 0, 5 * RATE) for take in range(100)]
+    clips = [Clip(f"corpus/{speaker:03d}/{take}.wav", 0, 5 * RATE) for speaker in range(100) for take in range(4)] + [
+        Clip(f"one_voice/{take}.wav", 0, 5 * RATE) for take in range(100)
+    ]
     kept, held = split(clips, 100.0, RATE)
     assert {clip.group for clip in kept}.isdisjoint(clip.group for clip in held)
     assert sum(clip.samples for clip in held) == 100 * RATE

@@ -8,7 +8,7 @@ import pytest
 from vqcodec import Codec, Encoded
 
 GOLDEN = Path(__file__).parent / "golden"
-FINGERPRINT = "87191ffb2b4d0ee0910900dcd77a13441aef6e5175a9a4f2ef1d9ac5a07b69d7"
+FINGERPRINT = "5611297bb24039b956b34d1bd4711e8fdd5d866328920dd56bba939e9372d789"
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.vq"))
 
 

@@ -1,13 +1,14 @@
 """Losses and quick scores: zero where nothing differs, growing with the damage, with useful gradients."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
-from synthetic import voice
 
-from vqcodec.recipes.losses import MEL_BINS, compress_complex, log_mel, spectral_losses, stft
+from synthetic import voice
+from vqcodec.recipes.losses import MEL_BINS, compress_complex, log_mel, signed_error, spectral_losses, stft
 from vqcodec.recipes.metrics import si_sdr
 
 RATE = 16_000
@@ -31,7 +32,7 @@ def test_identical_signals_lose_nothing(clean: torch.Tensor) -> None:
 
 def test_losses_grow_with_the_noise(clean: torch.Tensor) -> None:
     values = [spectral_losses(noisy(clean, level), clean, RATE) for level in (0.001, 0.01, 0.1)]
-    for smaller, larger in zip(values, values[1:], strict=False):
+    for smaller, larger in itertools.pairwise(values):
         assert smaller.mel < larger.mel
         assert smaller.complex < larger.complex
 
@@ -85,3 +86,19 @@ def test_si_sdr_of_known_mixtures() -> None:
         assert si_sdr(signal, decoded) == pytest.approx(ratio_db, abs=1e-6)
     assert si_sdr(signal, 0.5 * signal) == 100.0
     assert si_sdr(signal, np.zeros(RATE)) <= 0.0
+
+
+@pytest.mark.parametrize("focus", [0.0, 1.0])
+def test_signed_error_is_relative(focus: float) -> None:
+    target = torch.randn(2, 160, 50, generator=torch.Generator().manual_seed(0))
+    assert signed_error(target, target, focus) == 0
+    assert signed_error(torch.zeros_like(target), target, focus) == pytest.approx(1, abs=1e-5)
+    assert signed_error(-target, target, focus) == pytest.approx(4, abs=1e-5)
+    assert signed_error(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4), focus) == 0
+
+
+def test_focus_makes_strong_coefficients_count() -> None:
+    target = torch.tensor([[[0.1, 0.8]]])
+    weak_lost, strong_lost = torch.tensor([[[0.0, 0.8]]]), torch.tensor([[[0.1, 0.7]]])
+    assert signed_error(weak_lost, target, 0.0) == pytest.approx(float(signed_error(strong_lost, target, 0.0)))
+    assert signed_error(weak_lost, target, 1.0) < 0.3 * signed_error(strong_lost, target, 1.0)

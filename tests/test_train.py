@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from synthetic import voice
 
+from synthetic import voice
 from vqcodec import Codec, audio
 from vqcodec.errors import ConfigError, CorruptFile
 from vqcodec.recipes import config
