@@ -17,7 +17,7 @@ def test_facts_of_the_default() -> None:
     assert config.bits_per_code == 10
     assert config.bitrates_bps == tuple(range(500, 6001, 500))
     assert config.lookahead == 2
-    assert config.delay == 960
+    assert config.delay == 160 + 2 * 320
     assert config.latency_s <= 0.08
 
 
@@ -38,12 +38,12 @@ def test_bits_per_code(size: int, bits: int) -> None:
 
 
 def test_uneven_bitrates_are_rounded() -> None:
-    config = ModelConfig(mdct_hop=480, num_stages=3)  # 33 1/3 frames a second
+    config = ModelConfig(mdct_hop=480, stride=1, num_stages=3)  # 33 1/3 frames a second
     assert config.bitrates_bps == (333, 667, 1000)
 
 
 def test_num_frames() -> None:
-    config = ModelConfig()  # a delay of three frames
+    config = ModelConfig(mdct_hop=320, stride=1)  # a delay of three frames
     assert [config.num_frames(samples) for samples in (1, 319, 320, 321, 16_000)] == [4, 4, 4, 5, 53]
 
 
