@@ -67,12 +67,14 @@ class LossConfig(_Section):
 
     signed: NotNegative = 0.7
     """Relative squared error of compressed, signed MDCT coefficients, before the hand-over."""
-    signed_final: NotNegative = 0.7
+    signed_final: NotNegative = 0.15
     """The same, after the hand-over."""
-    signed_focus: NotNegative = 1.0
+    signed_focus: NotNegative = 3.0
     """How much strong coefficients count more than weak ones in it: an exponent of their magnitude."""
-    mel: NotNegative = 1.0
-    complex: NotNegative = 1.0
+    mel: NotNegative = 3.0
+    magnitude: NotNegative = 1.0
+    """Of log magnitudes bin by bin: the mel loss alone lets a few coefficients stand for a whole band."""
+    complex: NotNegative = 0.5
     commitment: NotNegative = 0.25
     handover_start: Count = 1000
     handover_steps: Count = 1000

@@ -18,6 +18,8 @@ MEL_BINS = {64: 8, 128: 16, 256: 32, 512: 48, 1024: 64, 2048: 80}
 """Mel bands for each window of the log-mel loss, in samples."""
 COMPLEX_WINDOWS = (256, 512, 1024)
 """Windows of the compressed complex loss, in samples."""
+MAGNITUDE_WINDOWS = (512, 1024)
+"""Windows of the log-magnitude loss, in samples: narrow enough bands to see every MDCT coefficient."""
 
 
 FOCUS_FLOOR = 0.05
@@ -42,19 +44,23 @@ class SpectralLosses(NamedTuple):
 
     mel: Tensor
     """L1 distance of floored log-mel spectra, mean over the windows."""
+    magnitude: Tensor
+    """L1 distance of floored log magnitudes, bin by bin, mean over the windows."""
     complex: Tensor
     """L1 distance of power-compressed complex STFTs, phase kept, mean over the windows."""
 
 
 def spectral_losses(output: Tensor, target: Tensor, sample_rate: int) -> SpectralLosses:
-    """Both spectral losses of [batch, sample] against [batch, sample], sharing their transforms."""
-    mel, phase = [], []
+    """The spectral losses of [batch, sample] against [batch, sample], sharing their transforms."""
+    mel, magnitude, phase = [], [], []
     for window in MEL_BINS:
         a, b = stft(output, window), stft(target, window)
         mel.append((log_mel(a, window, sample_rate) - log_mel(b, window, sample_rate)).abs().mean())
+        if window in MAGNITUDE_WINDOWS:
+            magnitude.append((log_magnitude(a) - log_magnitude(b)).abs().mean())
         if window in COMPLEX_WINDOWS:
             phase.append((compress_complex(a) - compress_complex(b)).abs().mean())
-    return SpectralLosses(torch.stack(mel).mean(), torch.stack(phase).mean())
+    return SpectralLosses(*(torch.stack(terms).mean() for terms in (mel, magnitude, phase)))
 
 
 def stft(waveform: Tensor, window: int) -> Tensor:
@@ -66,15 +72,23 @@ def stft(waveform: Tensor, window: int) -> Tensor:
 
 def log_mel(spectrum: Tensor, window: int, sample_rate: int) -> Tensor:
     """log(FLOOR + mel magnitude) of an `stft`: [batch, bin, frame, 2] -> [batch, band, frame]."""
-    magnitude = (spectrum.square().sum(-1) + 1e-8).sqrt()
     filters = _mel_filters(window, sample_rate, spectrum.device)
-    return (FLOOR + filters @ magnitude).log()
+    return (FLOOR + filters @ magnitude_of(spectrum)).log()
+
+
+def log_magnitude(spectrum: Tensor) -> Tensor:
+    """log(FLOOR + magnitude) of an `stft`: [batch, bin, frame, 2] -> [batch, bin, frame]."""
+    return (FLOOR + magnitude_of(spectrum)).log()
 
 
 def compress_complex(spectrum: Tensor) -> Tensor:
     """Power law on the magnitude, phase kept: z (|z| + FLOOR)^(POWER - 1), shape as given."""
-    magnitude = (spectrum.square().sum(-1, keepdim=True) + 1e-8).sqrt()
-    return spectrum * (magnitude + FLOOR).pow(POWER - 1)
+    return spectrum * (magnitude_of(spectrum) + FLOOR).pow(POWER - 1).unsqueeze(-1)
+
+
+def magnitude_of(spectrum: Tensor) -> Tensor:
+    """[..., 2] -> [...], with a finite gradient at 0."""
+    return (spectrum.square().sum(-1) + 1e-8).sqrt()
 
 
 @functools.cache

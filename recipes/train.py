@@ -272,7 +272,8 @@ def loss_weights(config: LossConfig, handover: float, quantizes: bool) -> dict[s
     """Weight of each loss term that is in use, by name, `handover` of the way from signs to spectra."""
     used = {"signed": config.signed + handover * (config.signed_final - config.signed)}
     if handover > 0:
-        used |= {"mel": handover * config.mel, "complex": handover * config.complex}
+        spectral = {"mel": config.mel, "magnitude": config.magnitude, "complex": config.complex}
+        used |= {name: handover * weight for name, weight in spectral.items()}
     if quantizes:
         used["commitment"] = config.commitment
     return used

@@ -25,7 +25,7 @@ def validate(model: Autoencoder, corpus: Corpus, clips: Sequence[Clip], quantize
     """Mean scores over the clips, at a quarter, half and all of the stages (or without quantizer).
 
     Returns:
-        "mel@S", "complex@S" (lower is better) and "si_sdr@S" in dB (higher is better) for S stages, S = 0 without
+        "mel@S", "magnitude@S", "complex@S" (lower is better) and "si_sdr@S" in dB (higher is better) for S stages, S = 0 without
         quantizer; and "perplexity_min", the lowest of any stage's perplexities over all clips together.
     """
     training, device = model.training, next(model.parameters()).device
@@ -66,7 +66,6 @@ def _score(model: Autoencoder, latents: torch.Tensor, waveform: NDArray[np.float
     reference = torch.from_numpy(waveform).to(output.device)[None]
     spectral = spectral_losses(output, reference, model.config.sample_rate)
     return {
-        "mel": float(spectral.mel),
-        "complex": float(spectral.complex),
+        **{name: float(value) for name, value in spectral._asdict().items()},
         "si_sdr": si_sdr(waveform, output[0].cpu().numpy()),
     }

@@ -1,4 +1,4 @@
-"""The command line as a process of its own: pipes, signals, full disks, and how fast it starts."""
+"""The command line as a process of its own: pipes, signals and full disks."""
 
 import os
 import resource
@@ -159,30 +159,3 @@ def test_signals_leave_nothing_behind(long_speech: Path, tmp_path: Path, number:
     assert process.returncode == code, errors.decode()
     assert b"Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
-
-
-def cpu_s(*command: object, times: int = 6) -> float:
-    """The least processor time that a command took: unlike time on the clock, the load does not change it."""
-    best = float("inf")
-    for _ in range(times):
-        before = os.times()
-        subprocess.run([*map(str, command)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        after = os.times()
-        spent = after.children_user + after.children_system - before.children_user - before.children_system
-        best = min(best, spent)
-    return best
-
-
-def test_info_starts_quickly(vq: Path) -> None:
-    nothing = cpu_s(sys.executable, "-c", "pass")
-    info = cpu_s(*COMMAND, "info", vq)
-    print(f"vqcodec info: {info - nothing:.2f} s more than python -c pass")
-    assert info - nothing < 0.3
-
-
-def test_a_short_file_is_encoded_quickly(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "ten.wav", voice(10.0), 16000)
-    torch = cpu_s(sys.executable, "-c", "import torch", times=3)
-    encode = cpu_s(*COMMAND, "encode", tmp_path / "ten.wav", "--model", MODEL, "--device", "cpu", "--force", times=3)
-    print(f"encoding 10 s: {encode - torch:.2f} s more than import torch")
-    assert encode - torch < 1.5

@@ -27,6 +27,7 @@ def noisy(clean: torch.Tensor, level: float) -> torch.Tensor:
 def test_identical_signals_lose_nothing(clean: torch.Tensor) -> None:
     losses = spectral_losses(clean, clean.clone(), RATE)
     assert losses.mel == 0
+    assert losses.magnitude == 0
     assert losses.complex == 0
 
 
@@ -34,7 +35,18 @@ def test_losses_grow_with_the_noise(clean: torch.Tensor) -> None:
     values = [spectral_losses(noisy(clean, level), clean, RATE) for level in (0.001, 0.01, 0.1)]
     for smaller, larger in itertools.pairwise(values):
         assert smaller.mel < larger.mel
+        assert smaller.magnitude < larger.magnitude
         assert smaller.complex < larger.complex
+
+
+def test_holes_in_the_spectrum_show_bin_by_bin() -> None:
+    times = torch.arange(RATE) / RATE
+    sparse, dense = (
+        sum(torch.sin(2 * math.pi * hz * times + hz) for hz in range(4000, 7000, step)) for step in (200, 50)
+    )
+    sparse = 0.02 * sparse * dense.norm() / sparse.norm()
+    losses = spectral_losses(sparse[None], 0.02 * dense[None], RATE)
+    assert losses.magnitude > 1.5 * losses.mel
 
 
 def test_a_flipped_sign_is_heard_by_the_complex_loss_alone(clean: torch.Tensor) -> None:

@@ -181,10 +181,16 @@ def test_learning_rate_warms_up_and_falls_to_its_final_share() -> None:
 
 
 def test_loss_weights_hand_over_linearly() -> None:
-    losses = config.LossConfig(signed=20.0, signed_final=4.0, mel=1.0, complex=2.0, commitment=0.25)
+    losses = config.LossConfig(signed=20.0, signed_final=4.0, mel=1.0, magnitude=3.0, complex=2.0, commitment=0.25)
     assert loss_weights(losses, 0.0, False) == {"signed": 20.0}
-    assert loss_weights(losses, 0.5, True) == {"signed": 12.0, "mel": 0.5, "complex": 1.0, "commitment": 0.25}
-    assert loss_weights(losses, 1.0, False) == {"signed": 4.0, "mel": 1.0, "complex": 2.0}
+    assert loss_weights(losses, 0.5, True) == {
+        "signed": 12.0,
+        "mel": 0.5,
+        "magnitude": 1.5,
+        "complex": 1.0,
+        "commitment": 0.25,
+    }
+    assert loss_weights(losses, 1.0, False) == {"signed": 4.0, "mel": 1.0, "magnitude": 3.0, "complex": 2.0}
 
 
 def test_no_cuda_is_one_clear_line(speech: Path, tmp_path: Path) -> None:
