@@ -25,8 +25,8 @@ def validate(model: Autoencoder, corpus: Corpus, clips: Sequence[Clip], quantize
     """Mean scores over the clips, at a quarter, half and all of the stages (or without quantizer).
 
     Returns:
-        "mel@S", "magnitude@S", "complex@S" (lower is better) and "si_sdr@S" in dB (higher is better) for S stages, S = 0 without
-        quantizer; and "perplexity_min", the lowest of any stage's perplexities over all clips together.
+        "mel@S", "magnitude@S", "complex@S" (lower is better) and "si_sdr@S" in dB (higher is better) for S stages,
+        S = 0 without quantizer; and "perplexity_min", the lowest of any stage's perplexities over all clips together.
     """
     training, device = model.training, next(model.parameters()).device
     model.eval()

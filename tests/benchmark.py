@@ -1,7 +1,7 @@
 """Speed, start-up time and memory of the installed command line: `python tests/benchmark.py`. No test.
 
-All on one thread of the CPU, the best of a few tries on the clock; start-up is a ratio or a difference against something
-run beside it. The machine should be idle.
+All on one thread of the CPU, the best of a few tries on the clock; start-up is a difference against something run
+beside it. The machine should be idle.
 """
 
 import os
