@@ -123,7 +123,7 @@ def test_a_run_leaves_metrics_and_weights_that_decode(speech: Path, tmp_path: Pa
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     logged = [line for line in lines if "loss" in line]
     assert [line["step"] for line in logged] == list(range(2, 61, 2)) == notes.steps
-    assert logged[-1]["signed"] < 0.5 * logged[0]["signed"]
+    assert logged[-1]["signed"] < 0.7 * logged[0]["signed"]
     assert {"mel", "complex", "commitment", "audio_s_per_s", "learning_rate"} <= logged[-1].keys()
     assert len(logged[-1]["perplexity"]) == 3
     assert notes.scores[-1].keys() >= {"mel@1", "mel@3", "complex@3", "si_sdr@3", "perplexity_min"}
