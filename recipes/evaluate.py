@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import torch
 
 from vqcodec import audio
 from vqcodec.codec import Codec
-from vqcodec.encoded import Encoded
 from vqcodec.models.quantizer import perplexity
 
 from .metrics import pesq_wb, si_sdr, stoi
@@ -84,10 +83,6 @@ def summarise(scores: Sequence[Score]) -> Summary:
 
 def stage_perplexities(codec: Codec, paths: Sequence[Path]) -> list[float]:
     """exp(entropy) of each stage's codes, over all the files together, 1 to the codebook size."""
-    codes = np.concatenate([encoded.codes[0] for encoded in _encode_all(codec, paths)], axis=-1)  # [stage, frame]
+    encoded = [codec.encode(path, stages=codec.num_stages) for path in paths]
+    codes = np.concatenate([one.codes[0] for one in encoded], axis=-1)  # [stage, frame]
     return [float(perplexity(torch.from_numpy(row), codec.codebook_size)) for row in codes]
-
-
-def _encode_all(codec: Codec, paths: Sequence[Path]) -> Iterator[Encoded]:
-    for path in paths:
-        yield codec.encode(path, stages=codec.num_stages)

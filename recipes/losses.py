@@ -21,7 +21,6 @@ COMPLEX_WINDOWS = (256, 512, 1024)
 MAGNITUDE_WINDOWS = (512, 1024)
 """Windows of the log-magnitude loss, in samples: narrow enough bands to see every MDCT coefficient."""
 
-
 FOCUS_FLOOR = 0.05
 """Added to a compressed MDCT magnitude before it becomes a weight."""
 
