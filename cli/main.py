@@ -12,8 +12,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from .bench import bench
 from .decode import decode
 from .encode import encode
+from .eval import evaluate
 from .export import export
 from .info import info
 from .messages import reported
@@ -44,6 +46,8 @@ app.command()(info)
 app.command()(models)
 app.command()(train)
 app.command()(export)
+app.command("eval")(evaluate)
+app.command()(bench)
 
 
 def _show_version(wanted: bool) -> None:

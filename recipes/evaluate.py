@@ -1,88 +1,172 @@
-"""The real codec over whole files: sound file to `.vq` file to sound file, bitrates counted in bytes on disk."""
+"""The real codecs over whole files: every file through every system, in parallel, and resumable.
+
+A system's work on one file is a job. Results are appended to the store as they come, so that an interrupted run
+loses nothing and goes on where it stopped.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import multiprocessing
+import os
+import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from vqcodec import audio
-from vqcodec.codec import Codec
-from vqcodec.models.quantizer import perplexity
+from vqcodec.errors import AudioError, VqcodecError
 
-from .metrics import pesq_wb, si_sdr, stoi
+from .comparison import Comparison
+from .metrics import METRICS
+from .results import Result
+from .store import Evaluation, Failure, Store
+from .systems import System
+
+Progress = Callable[[int, int, str], None]
+"""Called with the jobs done, all jobs, and the file that was last."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
-    """One file at one bitrate; scores as in `vqcodec.recipes.metrics`."""
+class Job:
+    """One file through one system, told to a worker process."""
 
+    file: str
     path: Path
-    stages: int
-    duration_s: float
-    bytes: int
-    """Size of the `.vq` file."""
-    pesq_wb: float
-    stoi: float
-    si_sdr: float
+    system: System
+    sample_rate: int
+    metrics: tuple[str, ...]
+    store: Store
 
 
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """Means over files at one bitrate."""
+def evaluate(
+    comparison: Comparison,
+    store: Store,
+    *,
+    jobs: int | None = None,
+    force: bool = False,
+    progress: Progress = lambda done, total, file: None,
+) -> Evaluation:
+    """Run every system over every file that is not in the store yet.
 
-    stages: int
-    files: int
-    bitrate_bps: float
-    """All bytes on disk over all seconds of audio."""
-    pesq_wb: float
-    stoi: float
-    si_sdr: float
-
-
-def score(codec: Codec, path: Path, stages: int, effort: int = 1) -> Score:
-    """Encode and decode one mono sound file through the disk, and compare at the codec's rate.
+    Args:
+        comparison: files, systems and settings; of a sound with several channels the mean is taken.
+        store: takes the results, the sounds and the codes.
+        jobs: number of worker processes; None for one a core.
+        force: start anew where the store holds a run with other settings.
 
     Raises:
-        AudioError: the file cannot be read, or no speech was found in it.
+        ConfigError: the store holds something else.
+        VqcodecError: a worker process died.
+        KeyboardInterrupt: on Ctrl-C, once what was being computed is stored.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        coded, decoded = Path(folder) / "coded.vq", Path(folder) / "decoded.wav"
-        codec.encode_file(path, coded, stages=stages, effort=effort)
-        codec.decode_file(coded, decoded)
-        size = coded.stat().st_size
-        output = audio.read(decoded)[0][0]
-    reference = audio.read(path, codec.sample_rate)[0][0]
-    return Score(
-        path=path,
-        stages=stages,
-        duration_s=len(reference) / codec.sample_rate,
-        bytes=size,
-        pesq_wb=pesq_wb(reference, output),
-        stoi=stoi(reference, output),
-        si_sdr=si_sdr(reference, output),
+    facts = comparison.facts
+    store.begin(facts, force)
+    done = {(one.file, one.system) for one in store.records()[0]}
+    todo = [
+        Job(file=file, path=path, system=system, sample_rate=facts.sample_rate, metrics=facts.metrics, store=store)
+        for file, path in comparison.files.items()
+        for system in comparison.systems
+        if (file, system.name) not in done
+    ]
+    with _worker_pool(min(jobs or os.cpu_count() or 1, max(1, len(todo)))) as pool:
+        _record(todo, [pool.submit(measure, job) for job in todo], store, progress)
+    evaluation = store.load()
+    store.write_tables(evaluation)
+    return evaluation
+
+
+def _record(jobs: Sequence[Job], futures: Sequence[Future[Result | Failure]], store: Store, progress: Progress) -> None:
+    """Store outcomes as they come. When interrupted, only what waits is given up, not what is being computed."""
+    recorded: set[Future[Result | Failure]] = set()
+
+    def record(some: Iterable[Future[Result | Failure]]) -> None:
+        for future in some:
+            outcome = future.result()
+            store.append(outcome)
+            recorded.add(future)
+            progress(len(recorded), len(jobs), outcome.file)
+
+    try:
+        record(as_completed(futures))
+    except (KeyboardInterrupt, SystemExit):
+        started = [future for future in futures if not future.cancel()]
+        record(future for future in as_completed(started) if future not in recorded)
+        raise
+    except BrokenProcessPool:
+        raise VqcodecError(
+            "a worker process died, most likely for lack of memory; what was done is kept:"
+            " give the same command again, with fewer --jobs"
+        ) from None
+
+
+def measure(job: Job) -> Result | Failure:
+    """Do one job, in a worker process: run, compare, keep the sound."""
+    try:
+        reference = _read(job.path, job.sample_rate)
+    except (VqcodecError, OSError) as error:
+        return Failure(file=job.file, reason=str(error))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            coded = job.system.run(reference, job.sample_rate, Path(folder))
+        job.store.keep_audio(job.file, job.system.name, coded.waveform, job.sample_rate)
+        if coded.codes is not None:
+            job.store.keep_codes(job.file, job.system.name, coded.codes)
+    except (VqcodecError, OSError) as error:
+        return Failure(file=job.file, system=job.system.name, reason=str(error))
+    return Result(
+        file=job.file,
+        system=job.system.name,
+        duration_s=len(reference) / job.sample_rate,
+        bytes=coded.bytes,
+        encode_s=coded.encode_s,
+        decode_s=coded.decode_s,
+        scores=dict(_scores(job.metrics, reference, coded.waveform, job.sample_rate)),
     )
 
 
-def summarise(scores: Sequence[Score]) -> Summary:
-    """Means over the scores of one number of stages."""
-    (stages,) = {one.stages for one in scores}
-    return Summary(
-        stages=stages,
-        files=len(scores),
-        bitrate_bps=8 * sum(one.bytes for one in scores) / sum(one.duration_s for one in scores),
-        pesq_wb=float(np.mean([one.pesq_wb for one in scores])),
-        stoi=float(np.mean([one.stoi for one in scores])),
-        si_sdr=float(np.mean([one.si_sdr for one in scores])),
-    )
+@functools.lru_cache(maxsize=1)
+def _read(path: Path, sample_rate: int) -> NDArray[np.float32]:
+    """The sound of a file as one channel `[sample]`: its jobs come one after the other."""
+    waveform: NDArray[np.float32] = audio.read(path, sample_rate)[0].mean(axis=0)
+    return waveform
 
 
-def stage_perplexities(codec: Codec, paths: Sequence[Path]) -> list[float]:
-    """exp(entropy) of each stage's codes, over all the files together, 1 to the codebook size."""
-    encoded = [codec.encode(path, stages=codec.num_stages) for path in paths]
-    codes = np.concatenate([one.codes[0] for one in encoded], axis=-1)  # [stage, frame]
-    return [float(perplexity(torch.from_numpy(row), codec.codebook_size)) for row in codes]
+def _scores(
+    metrics: Sequence[str], reference: NDArray[np.float32], decoded: NDArray[np.float32], sample_rate: int
+) -> Iterator[tuple[str, float]]:
+    for name in metrics:
+        with contextlib.suppress(AudioError):  # undefined for this file: no speech in it, or too short
+            yield name, METRICS[name].function(reference, decoded, sample_rate)
+
+
+@contextlib.contextmanager
+def _worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes of one thread each, so that CPU seconds mean something, and deaf to Ctrl-C."""
+    variables = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)  # read by libraries as they are loaded, in the workers
+    try:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_worker) as pool:
+            yield pool
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _begin_worker() -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)

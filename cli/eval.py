@@ -1,0 +1,200 @@
+"""`vqcodec eval`: a model and other codecs over whole recordings -> scores, tables, a report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .messages import note, say
+from .options import Force, Quiet
+from .progress import bar
+
+if TYPE_CHECKING:
+    from vqcodec.recipes.store import Evaluation
+
+FEATURED = 6
+"""Files with spectrograms and players in the report."""
+COLUMN_WIDTH = 16
+UNLIMITED = 10_000
+
+
+def evaluate(
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="DIR", help="The same as --data or --score, which need not be repeated."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", metavar="DIR", help="Folder of recordings, searched recursively.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="REPORT",
+            help="Folder for the results and the report; with --score, where that of the listening test is.",
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME|PATH", help="A model that ships, or a .safetensors file; repeatable."),
+    ] = None,
+    bitrates: Annotated[
+        str, typer.Option(metavar="KBPS,...", help="Bitrates of the model in kbit/s; the nearest possible are used.")
+    ] = "1.5,3,6",
+    effort: Annotated[int, typer.Option(metavar="N", min=1, max=16, help="Width of the search for codes.")] = 1,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--baseline",
+            metavar="NAME[:KBPS,...]",
+            help="Another codec: opus:6,9,12, opus-wb, speex, codec2, amrwb, lc3, band:4 (a ceiling),"
+            " encodec:PATH, dac:PATH, mimi:PATH; or all, those that are installed. Repeatable.",
+        ),
+    ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option("--scores", metavar="NAME,...", help="Which scores; by default all that are installed."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes; by default one a core.")
+    ] = None,
+    listen: Annotated[bool, typer.Option("--listen", help="Also write a page for a blind listening test.")] = False,
+    keep_audio: Annotated[
+        bool, typer.Option("--keep-audio", help="Keep the decoded sound of all files, not only of those in the report.")
+    ] = False,
+    score: Annotated[
+        list[Path] | None,
+        typer.Option("--score", metavar="CSV", help="Score the results of a listening test, and do nothing else."),
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure the quality of a model, and of other codecs, on folders of recordings.
+
+    Every file goes through every codec; bitrates are counted in bytes. The same command goes on after Ctrl-C.
+    """
+    if score:
+        _score_listening([*score, *(more or [])], out)
+        return
+    folders = [*(data or []), *(more or [])]
+    if not folders:
+        raise typer.BadParameter("name at least one folder of recordings", param_hint="--data")
+    if out is None:
+        raise typer.BadParameter("name a folder for the report", param_hint="--out")
+    from vqcodec.models import registry
+    from vqcodec.recipes import evaluate as evaluation
+    from vqcodec.recipes.comparison import compare
+    from vqcodec.recipes.store import Store
+
+    comparison = compare(
+        folders,
+        model or [registry.DEFAULT],
+        [1000 * rate for rate in _rates(bitrates)],
+        effort=effort,
+        baselines=baseline or [],
+        scores=[name.strip() for name in scores.split(",")] if scores else [],
+    )
+    for text in comparison.facts.notes:
+        note(text)
+    with bar(1.0, quiet) as update:
+        found = evaluation.evaluate(
+            comparison,
+            Store(out),
+            jobs=jobs,
+            force=force,
+            progress=lambda done, total, file: update(done / total, f"{done} of {total}: {file}"),
+        )
+    _show(found)
+    _write(found, listen, keep_audio)
+
+
+def _rates(text: str) -> list[float]:
+    try:
+        rates = [float(part) for part in text.split(",")]
+    except ValueError:
+        rates = []
+    if not rates or not all(0 < rate < float("inf") for rate in rates):
+        raise typer.BadParameter("bitrates are positive numbers of kbit/s, as in 1.5,3,6", param_hint="--bitrates")
+    return rates
+
+
+def _show(evaluation: Evaluation) -> None:
+    """Print the means on standard output, in as many tables as its width needs, and say which files failed."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    summaries = evaluation.summaries
+    first = [Text(one.system.title) for one in summaries], [f"{one.bitrate_bps.value / 1000:.2f}" for one in summaries]
+    columns = [*_score_columns(evaluation), *_speed_columns(evaluation)]
+    console = Console(width=None if sys.stdout.isatty() else UNLIMITED)
+    room = console.width - max((cell.cell_len for cell in first[0]), default=0) - COLUMN_WIDTH
+    while columns:
+        fitting = max(1, room // COLUMN_WIDTH)
+        shown, columns = columns[:fitting], columns[fitting:]
+        table = Table("codec", box=box.SIMPLE_HEAD)
+        for heading in ("kbit/s", *(heading for heading, _ in shown)):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in zip(*first, *(cells for _, cells in shown), strict=True):
+            table.add_row(*row)
+        console.print(table)
+    for failure in evaluation.failures:
+        note(f"skipped {failure.file}{f' with {failure.system}' if failure.system else ''}: {failure.reason}")
+
+
+def _score_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
+    """A column a score: the mean and half its interval."""
+    from vqcodec.recipes.metrics import METRICS
+
+    for name in evaluation.facts.metrics:
+        found = [one.scores.get(name) for one in evaluation.summaries]
+        yield METRICS[name].label, [f"{one.value:.3g} ±{one.half_width:.1g}" if one else "–" for one in found]
+
+
+def _speed_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
+    """Times real time on one thread."""
+    summaries = evaluation.summaries
+    costs = {"encode": [one.encode_s for one in summaries], "decode": [one.decode_s for one in summaries]}
+    for name, values in costs.items():
+        yield name, [f"{1 / cost.value:.0f} ×" if cost.value else "–" for cost in values]
+
+
+def _write(evaluation: Evaluation, listen: bool, keep_audio: bool) -> None:
+    """Write the report, and what else was asked for."""
+    from vqcodec.recipes import listening, report
+
+    featured = report.featured_files(evaluation, FEATURED)
+    title = f"{evaluation.facts.model['name']} and others"
+    say(f"report: {report.write_report(evaluation, title, featured)}")
+    if listen:
+        say(f"listening test: {listening.write_listening_test(evaluation, featured, 'A listening test')}")
+    if not keep_audio:
+        evaluation.store.drop_audio(featured)
+
+
+def _score_listening(results: Sequence[Path], out: Path | None) -> None:
+    """Print who rated what how, and write it beside the key of the test."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from vqcodec.recipes import listening, listening_scores
+
+    near = [out] if out else list(dict.fromkeys(parent for path in results for parent in path.absolute().parents[:2]))
+    folder = next((place for place in near if (place / listening.KEY_NAME).exists()), near[0])
+    summary = listening_scores.score_listening_test(results, folder)
+    table = Table(*listening_scores.HEADINGS, box=box.SIMPLE_HEAD)
+    for row in listening_scores.table_rows(summary):
+        table.add_row(*row)
+    Console().print(table)
+    for remark in summary.excluded:
+        note(f"left out: {remark.listener}: {remark.reason}")
+    for remark in summary.remarks:
+        note(f"{remark.listener}: {remark.reason}")
+    listening_scores.write_scores(summary, folder)
+    say(f"{len(summary.listeners)} listeners, {summary.files} files; written beside the key in {folder}")

@@ -1,0 +1,83 @@
+"""Multiplications: how many the codec needs, and how many the machine can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from vqcodec.codec import Codec
+from vqcodec.models.layers import Stream
+
+from .figures import Figure, figure
+from .subject import Rate
+from .timing import Place, Samples
+
+SIZES: Mapping[str, tuple[int, ...]] = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
+"""Rows and columns of the square matrices whose product is timed, by kind of device."""
+
+PEAK = "matrix product"
+"""Name of the figure that says what the machine does at best."""
+
+_COUNTED_FRAMES = 50
+
+
+@torch.no_grad()
+def macs_per_s(codec: Codec, stages: int) -> dict[str, float]:
+    """Multiply-accumulate operations per second of audio of "encode" and "decode", counted while they run.
+
+    Counted are the products of matrices and the convolutions. They grow with the frames strictly in proportion.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, device = codec.model, next(codec.model.parameters()).device
+    waveform = torch.zeros(1, 1, _COUNTED_FRAMES * codec.hop_length, device=device)
+    with FlopCounterMode(display=False) as encoding:
+        codes = model.quantizer.encode(model.encoder(waveform, Stream()), stages)
+    with FlopCounterMode(display=False) as decoding:
+        model.decoder(model.quantizer.decode(codes), Stream())
+    flops = {"encode": encoding.get_total_flops(), "decode": decoding.get_total_flops()}
+    duration_s = _COUNTED_FRAMES / codec.frame_rate
+    return {direction: count / 2 / duration_s for direction, count in flops.items()}
+
+
+class MatrixProducts:
+    """Products of two float32 matrices of several sizes, to be timed."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        sizes = SIZES["cuda" if place.device.startswith("cuda") else "cpu"]
+        generator = torch.Generator().manual_seed(0)
+        self.matrices = [torch.rand(size, size, generator=generator).to(place.device) for size in sizes]
+
+    def measure(self) -> dict[str, float]:
+        """Seconds per multiplication-addition of each size, by the name of the size."""
+        seconds = {}
+        for matrix in self.matrices:
+            start = self.place.now()
+            torch.mm(matrix, matrix)
+            seconds[str(len(matrix))] = (self.place.now() - start) / len(matrix) ** 3
+        return seconds
+
+
+def count_figures(macs: Mapping[str, float], rate: Rate) -> list[Figure]:
+    """Millions of multiply-accumulate operations per second of audio."""
+    return [
+        figure("arithmetic", direction, [count / 1e6], "MMAC/s", "lower", rate) for direction, count in macs.items()
+    ]
+
+
+def peak_figures(
+    products: Samples, whole: Samples, macs: Mapping[str, float], duration_s: float, rate: Rate, place: Place
+) -> list[Figure]:
+    """The machine's peak in GFLOP/s, the best of all sizes, and the share of it that encoding and decoding reach.
+
+    A multiply-accumulate operation counts as two floating-point operations.
+    """
+    quickest = min(products.values(), key=min)
+    peak = figure("arithmetic", PEAK, [2e-9 / s for s in quickest], "GFLOP/s", "higher", "", place)
+    found = [peak]
+    for direction, count in macs.items():
+        shares = [100 * 2e-9 * count * duration_s / s / peak.best for s in whole[direction]]
+        found.append(figure("arithmetic", f"{direction}, share of the peak", shares, "%", "higher", rate, place))
+    return found

@@ -1,0 +1,71 @@
+"""Two reports beside each other, figure by figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .arithmetic import PEAK
+from .figures import Figure
+from .report import Report
+
+LEAST_MARGIN = 0.05
+"""A smaller change of a figure is never more than noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A figure of two reports."""
+
+    old: Figure
+    new: Figure
+    ratio: float | None
+    """New over old, of the best values; None where one of them is not positive."""
+    margin: float
+    """A change by a factor of more than 1 + margin, up or down, is beyond the noise."""
+
+    @property
+    def verdict(self) -> Literal["better", "worse", ""]:
+        """Which way the figure changed, if beyond the noise."""
+        if self.ratio is None or self.new.better == "neither":
+            return ""
+        if 1 / (1 + self.margin) <= self.ratio <= 1 + self.margin:
+            return ""
+        return "better" if (self.ratio > 1) == (self.new.better == "higher") else "worse"
+
+
+def compare(old: Report, new: Report) -> list[Change]:
+    """Every figure that both have, in the order of the new report.
+
+    Noise is the spread of the rounds in both reports, and any change of the plain matrix product: that is the machine's
+    own, which may have had more to do, or another clock, on the other day.
+    """
+    before = {figure.key: figure for figure in old.figures}
+    pairs = [(before[figure.key], figure) for figure in new.figures if figure.key in before]
+    drift = max((_distance(_ratio(*pair)) for pair in pairs if pair[1].name == PEAK), default=0.0)
+    return [
+        Change(old=a, new=b, ratio=_ratio(a, b), margin=max(LEAST_MARGIN, drift, a.spread + b.spread)) for a, b in pairs
+    ]
+
+
+def differences(old: Report, new: Report) -> list[str]:
+    """What else is not the same in the two reports, and may explain a change."""
+    pairs = {
+        "model": (old.model.fingerprint[:16], new.model.fingerprint[:16]),
+        "cpu": (old.machine.cpu, new.machine.cpu),
+        "gpus": (", ".join(old.machine.gpus) or "none", ", ".join(new.machine.gpus) or "none"),
+        "torch": (old.machine.torch, new.machine.torch),
+        "vqcodec": (old.machine.vqcodec, new.machine.vqcodec),
+        "seconds of signal": (f"{old.settings.seconds:g}", f"{new.settings.seconds:g}"),
+        "rounds": (str(old.settings.repeat), str(new.settings.repeat)),
+    }
+    return [f"{name}: {before} before, {after} now" for name, (before, after) in pairs.items() if before != after]
+
+
+def _ratio(old: Figure, new: Figure) -> float | None:
+    return new.best / old.best if min(old.best, new.best) > 0 else None
+
+
+def _distance(ratio: float | None) -> float:
+    """By how much a ratio differs from 1, up or down alike."""
+    return 0.0 if ratio is None else max(ratio, 1 / ratio) - 1

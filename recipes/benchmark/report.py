@@ -1,0 +1,119 @@
+"""All that a benchmark found, and its JSON.
+
+    {
+      "format": "vqcodec bench",
+      "version": 1,
+      "machine": {"cpu": "...", "cpus": 2, ...},         the fields of `machine.Machine`
+      "model": {"name": "speech_16k", ...},              the fields of `ModelFacts`
+      "settings": {"seconds": 30.0, "repeat": 5, ...},   the fields of `settings.Settings`
+      "figures": [
+        {"group": "whole", "name": "encode", "setting": "3 kbit/s", "place": "cpu, 1 thread",
+         "unit": "x", "better": "higher", "best": 205.1, "median": 198.7, "count": 5},
+        ...                                              the fields of `figures.Figure`
+      ],
+      "skipped": ["other codecs: they need the package transformers: pip install 'vqcodec[neural]'"]
+    }
+
+Within a version, fields and figures may be added: a reader ignores what it does not know. A new version changes the
+meaning of something.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from vqcodec.codec import Codec
+from vqcodec.errors import ConfigError
+
+from .figures import Figure
+from .machine import Machine
+from .settings import Settings
+
+FORMAT = "vqcodec bench"
+VERSION = 1
+
+_WANTED = "give a file that vqcodec bench --json wrote"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """Which model was measured."""
+
+    name: str
+    fingerprint: str
+    """As 64 hexadecimal digits."""
+    parameters: int
+    """Numbers in the networks and the codebooks."""
+    sample_rate: int
+
+    @classmethod
+    def of(cls, codec: Codec) -> ModelFacts:
+        """The facts about a loaded model."""
+        networks = sum(parameter.numel() for parameter in codec.model.parameters())
+        codebooks = sum(stage.vectors.numel() for stage in codec.model.quantizer.stages)
+        return cls(
+            name=codec.name,
+            fingerprint=codec.fingerprint,
+            parameters=networks + codebooks,
+            sample_rate=codec.sample_rate,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One benchmark."""
+
+    format: Literal["vqcodec bench"] = "vqcodec bench"
+    version: Literal[1] = 1
+    machine: Machine
+    model: ModelFacts
+    settings: Settings
+    figures: tuple[Figure, ...]
+    skipped: tuple[str, ...]
+    """What could not be measured, and why."""
+
+
+def to_json(report: Report) -> bytes:
+    """The report as JSON, ending in a line feed."""
+    return _adapter().dump_json(report, indent=2) + b"\n"
+
+
+def load(path: str | os.PathLike[str]) -> Report:
+    """Read what `to_json` wrote.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no such report.
+    """
+    name = os.fspath(path)
+    try:
+        data = Path(path).read_bytes()
+        values = from_json(data)
+    except OSError as error:
+        raise ConfigError(f"cannot read {name}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{name} is no JSON ({error}); {_WANTED}") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise ConfigError(f"{name} is no report of vqcodec bench; {_WANTED}")
+    if values.get("version") != VERSION:
+        found = str(values.get("version"))[:20]
+        raise ConfigError(f"{name}: version {found} of the report is unknown, this vqcodec reads {VERSION}")
+    try:
+        return _adapter().validate_json(data, strict=True)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: settings: {error}") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ConfigError(f"{name}: {where}: {fault['msg']}; {_WANTED}") from error
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Report]:
+    return TypeAdapter(Report)

@@ -1,0 +1,59 @@
+"""The whole waveform at each bitrate, the steps of the data path and the machine's peak, all in the same rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.codec import Codec
+
+from . import arithmetic, steps
+from .figures import Figure, figure
+from .subject import Rate, Subject
+from .timing import Place, Samples, Task, interleaved
+
+
+def measure(subject: Subject, progress: Callable[[float], None]) -> list[Figure]:
+    """Figures of the groups "whole", "steps" and "arithmetic"."""
+    waveform, rate = subject.waveform, subject.rate
+    wholes: dict[tuple[Place, Rate], Task] = {}
+    stepped: dict[Place, Task] = {}
+    products: dict[Place, Task] = {}
+    for place in subject.places:
+        codec = subject.codecs[place.device]
+        for each in subject.rates:
+            wholes[place, each] = Task(place, partial(there_and_back, codec, waveform, each.stages, place))
+        stepped[place] = Task(place, partial(steps.measure, codec, waveform, rate.stages, place))
+        products[place] = Task(place, arithmetic.MatrixProducts(place).measure)
+    tasks = [*wholes.values(), *stepped.values(), *products.values()]
+    samples = interleaved(tasks, subject.settings.repeat, progress)
+
+    duration_s, macs = len(waveform) / subject.codec.sample_rate, arithmetic.macs_per_s(subject.codec, rate.stages)
+    found = whole_figures({key: samples[task] for key, task in wholes.items()}, duration_s)
+    found += arithmetic.count_figures(macs, rate)
+    for place in subject.places:
+        whole = samples[wholes[place, rate]]
+        found += steps.figures(samples[stepped[place]], whole, duration_s, rate, place)
+        found += arithmetic.peak_figures(samples[products[place]], whole, macs, duration_s, rate, place)
+    return found
+
+
+def there_and_back(codec: Codec, waveform: NDArray[np.float32], stages: int, place: Place) -> dict[str, float]:
+    """Seconds of "encode" (waveform [sample] -> `.vq` file in memory) and of "decode"."""
+    start = place.now()
+    data = codec.encode(waveform, stages=stages).to_bytes()
+    middle = place.now()
+    codec.decode(data)
+    return {"encode": middle - start, "decode": place.now() - middle}
+
+
+def whole_figures(samples: Mapping[tuple[Place, Rate], Samples], duration_s: float) -> list[Figure]:
+    """Times real time, by direction, bitrate and place."""
+    return [
+        figure("whole", direction, [duration_s / s for s in seconds[direction]], "x", "higher", rate, place)
+        for direction in ("encode", "decode")
+        for (place, rate), seconds in samples.items()
+    ]

@@ -1,0 +1,172 @@
+"""What an evaluation found: one record a file and system; means with intervals. Nothing here touches a disk."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+"""Of the bootstrap behind every interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemFacts:
+    """What a report says of a system; see `vqcodec.recipes.systems.System`."""
+
+    name: str
+    codec: str
+    setting: str
+    version: str
+
+    @property
+    def title(self) -> str:
+        """Codec and setting, for the reader."""
+        return f"{self.codec} {self.setting}".strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One file through one system."""
+
+    file: str
+    """Relative to the folder of the data, with "/"."""
+    system: str
+    duration_s: float
+    bytes: int
+    encode_s: float
+    """CPU seconds on one thread."""
+    decode_s: float
+    scores: Mapping[str, float]
+    """By the names of `vqcodec.recipes.metrics.METRICS`; one that is undefined for this file is left out."""
+
+    @property
+    def bitrate_bps(self) -> float:
+        """Bits on disk a second of audio."""
+        return 8 * self.bytes / self.duration_s
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value over files with the ends of its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+    files: int
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval: what follows a plus-minus sign."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """All files through one system."""
+
+    system: SystemFacts
+    files: int
+    duration_s: float
+    bitrate_bps: Interval
+    """All bits on disk over all seconds of audio."""
+    encode_s: Interval
+    """CPU seconds a second of audio, on one thread."""
+    decode_s: Interval
+    scores: Mapping[str, Interval]
+    """Means over the files for which the score is defined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageUsage:
+    """How one stage of the codebooks was used, over all files."""
+
+    counts: NDArray[np.int64] = field(repr=False)
+    """`[code]`: how often each code was chosen."""
+
+    @property
+    def entropy_bits(self) -> float:
+        """Of the distribution of codes, 0 to log2 of the codebook's size: what an ideal entropy coder would pay."""
+        shares = self.counts[self.counts > 0] / self.counts.sum()
+        return float(-(shares * np.log2(shares)).sum())
+
+    @property
+    def perplexity(self) -> float:
+        """2 to the entropy: as many codes, equally used, would have that entropy."""
+        return float(2.0**self.entropy_bits)
+
+    @property
+    def used_share(self) -> float:
+        """Share of the codes that were chosen at least once, 0 to 1."""
+        return float((self.counts > 0).mean())
+
+
+def summarise(system: SystemFacts, results: Sequence[Result], metrics: Iterable[str]) -> Summary:
+    """Totals and means over one system's results, with intervals.
+
+    Args:
+        results: at least one.
+        metrics: names of scores; one that no file has is left out.
+    """
+    seconds = np.array([one.duration_s for one in results])
+    scores = {}
+    for name in metrics:
+        values = np.array([one.scores[name] for one in results if name in one.scores])
+        if len(values):
+            scores[name] = ratio_interval(values, np.ones_like(values))
+    return Summary(
+        system=system,
+        files=len(results),
+        duration_s=float(seconds.sum()),
+        bitrate_bps=ratio_interval(np.array([8.0 * one.bytes for one in results]), seconds),
+        encode_s=ratio_interval(np.array([one.encode_s for one in results]), seconds),
+        decode_s=ratio_interval(np.array([one.decode_s for one in results]), seconds),
+        scores=scores,
+    )
+
+
+def ratio_interval(values: NDArray[np.floating], weights: NDArray[np.floating]) -> Interval:
+    """Sum of the values over the sum of the weights, with a percentile bootstrap over the files.
+
+    Efron and Tibshirani 1993, "An Introduction to the Bootstrap". The drawing is seeded: the same results
+    give the same interval. One file alone has no interval: its ends are the value itself.
+
+    Args:
+        values: `[file]`, at least one.
+        weights: `[file]`, positive.
+    """
+    from scipy.stats import bootstrap
+
+    def ratio(x: NDArray[np.floating], w: NDArray[np.floating], axis: int = -1) -> NDArray[np.floating]:
+        quotient: NDArray[np.floating] = x.sum(axis=axis) / w.sum(axis=axis)
+        return quotient
+
+    value = float(ratio(values, weights))
+    if len(values) < 2:
+        return Interval(value, value, value, len(values))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that are all alike, whose interval is a point
+        found = bootstrap(
+            (values, weights),
+            ratio,
+            paired=True,
+            vectorized=True,
+            confidence_level=CONFIDENCE,
+            n_resamples=RESAMPLES,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+    return Interval(value, float(found.low), float(found.high), len(values))
+
+
+def count_codes(codes: Iterable[NDArray[np.integer]], codebook_size: int) -> list[StageUsage]:
+    """Usage of each stage over the codes of many files, each `[stage, frame]`."""
+    total: NDArray[np.int64] | None = None
+    for one in codes:
+        counts = np.stack([np.bincount(row, minlength=codebook_size) for row in one])
+        total = counts if total is None else total + counts
+    return [] if total is None else [StageUsage(counts=row) for row in total]
