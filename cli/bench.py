@@ -99,7 +99,7 @@ def _settings(given: Mapping[str, Any], threads: Sequence[int | str], quick: boo
 
     everything = {
         "devices": machine.devices(),
-        "threads": tuple(machine.usable_cpus() if count == ALL else count for count in threads),
+        "threads": tuple(dict.fromkeys(machine.usable_cpus() if count == ALL else count for count in threads)),
         **{name: value for name, value in given.items() if value is not None},
     }
     return dataclasses.replace(QUICK if quick else Settings(), **everything)
@@ -142,11 +142,12 @@ def _show_on_terminal(tables: Sequence[Table], stream: TextIO) -> None:
 
     console = Console(file=stream, highlight=False)
     for table in tables:
-        shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(table.columns))
+        shown = RichTable(box=box.SIMPLE_HEAD, show_header=any(table.columns), show_edge=False)
         for column in table.columns:
             shown.add_column(column, justify="right" if column else "left")
         for row in table.rows:
             shown.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in row))
+        console.print(table.title, style="bold", markup=False)
         console.print(shown)
         for note in table.notes:
             console.print(f"  {note}", style="dim", markup=False)

@@ -166,13 +166,16 @@ def _speed_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
 
 def _write(evaluation: Evaluation, listen: bool, keep_audio: bool) -> None:
     """Write the report, and what else was asked for."""
-    from vqcodec.recipes import listening, report
+    from vqcodec.recipes import findings, listening, report
 
     featured = report.featured_files(evaluation, FEATURED)
     title = f"{evaluation.facts.model['name']} and others"
     say(f"report: {report.write_report(evaluation, title, featured)}")
     if listen:
-        say(f"listening test: {listening.write_listening_test(evaluation, featured, 'A listening test')}")
+        codecs = [one for one in findings.codecs_of(evaluation, evaluation.summaries) if not one.ceiling]
+        systems = [summary.system.name for codec in codecs for summary in codec.summaries]
+        page = listening.write_listening_test(evaluation, featured, "A listening test", systems)
+        say(f"listening test: {page}")
     if not keep_audio:
         evaluation.store.drop_audio(featured)
 

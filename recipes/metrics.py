@@ -327,6 +327,8 @@ def _pesq(reference: Waveform, decoded: Waveform, sample_rate: int, mode: str) -
             continue
         except pesq.BufferTooShortError:
             raise AudioError(f"PESQ needs at least 0.25 s, not {len(x) / sample_rate:.3f} s") from None
+        except ValueError:  # NaN: in float32 one waveform's power against the other's is 0
+            raise AudioError("PESQ is undefined: the levels of the waveforms are too far apart") from None
     if not scores:
         raise AudioError("PESQ found no speech in the reference")
     return float(np.mean(scores))

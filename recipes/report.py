@@ -139,6 +139,7 @@ def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
         facts=evaluation.facts,
         failures=evaluation.failures,
         summaries=summaries,
+        notes=evaluation.notes,
         codecs=[codec for codec in codecs if not codec.ceiling],
         ceilings=[codec for codec in codecs if codec.ceiling],
         scores=scores,

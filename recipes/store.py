@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 import json
 import shutil
@@ -78,17 +79,49 @@ class Evaluation:
 
     @property
     def summaries(self) -> list[Summary]:
-        """One a system that has results, in the order of the systems; only files that every system has done."""
+        """One a system that has results, in the order of the systems.
+
+        Over the files that every system has done; the mean of a score over those where every system has it: a codec
+        that returns silence, which has no PESQ, must not be better off for it.
+        """
         by_system: dict[str, list[Result]] = {}
-        for one in self.results:
+        for one in self._shared:
             by_system.setdefault(one.system, []).append(one)
-        done = [by_system[name] for name in by_system]
-        shared = set.intersection(*({one.file for one in some} for some in done)) if done else set()
+        defined = {name: self._defined(name) for name in self.facts.metrics}
         return [
-            summarise(system, [one for one in by_system[system.name] if one.file in shared], self.facts.metrics)
+            summarise(system, [_only(one, defined) for one in by_system[system.name]], self.facts.metrics)
             for system in self.facts.systems
-            if system.name in by_system and shared
+            if system.name in by_system
         ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out and why: systems and scores that are missing here, and scores undefined for files."""
+        files = len({one.file for one in self._shared})
+        counts = {name: files - len(self._defined(name)) for name in self.facts.metrics}
+        return [
+            *self.facts.notes,
+            *(
+                f"{name}: undefined for {count} of {files} files with one codec or another; its means are without them"
+                for name, count in counts.items()
+                if count
+            ),
+        ]
+
+    @functools.cached_property
+    def _shared(self) -> list[Result]:
+        """The results of the files that every system has done."""
+        files: dict[str, set[str]] = {}
+        for one in self.results:
+            files.setdefault(one.system, set()).add(one.file)
+        shared = set.intersection(*files.values()) if files else set()
+        return [one for one in self.results if one.file in shared]
+
+    def _defined(self, metric: str) -> set[str]:
+        """The shared files for which every system has the score, but for systems that never have it."""
+        able = {one.system for one in self._shared if metric in one.scores}
+        lacking = {one.file for one in self._shared if one.system in able and metric not in one.scores}
+        return {one.file for one in self._shared} - lacking
 
 
 class Store:
@@ -244,6 +277,12 @@ class Store:
             output.write(_json(_summary(evaluation)))
 
 
+def _only(result: Result, defined: Mapping[str, Set[str]]) -> Result:
+    """The result without the scores that are not comparable for its file."""
+    scores = {name: score for name, score in result.scores.items() if result.file in defined.get(name, ())}
+    return dataclasses.replace(result, scores=scores)
+
+
 def _difference(old: RunFacts, new: RunFacts, measured: Set[str]) -> str | None:
     """What of an older run, which measured these files, does not fit a new one, in words; None if all does."""
     if old.sample_rate != new.sample_rate:
@@ -301,5 +340,5 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
             for stage in evaluation.usage
         ],
         "failures": [dataclasses.asdict(one) for one in evaluation.failures],
-        "notes": list(facts.notes),
+        "notes": evaluation.notes,
     }

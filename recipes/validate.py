@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vqcodec.errors import AudioError
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.layers import Stream
 from vqcodec.models.quantizer import perplexity
@@ -65,7 +67,7 @@ def _score(model: Autoencoder, latents: torch.Tensor, waveform: NDArray[np.float
     output = model.decoder(latents, Stream())[:, 0, delay : delay + len(waveform)]
     reference = torch.from_numpy(waveform).to(output.device)[None]
     spectral = spectral_losses(output, reference, model.config.sample_rate)
-    return {
-        **{name: float(value) for name, value in spectral._asdict().items()},
-        "si_sdr": si_sdr(waveform, output[0].cpu().numpy()),
-    }
+    scores = {name: float(value) for name, value in spectral._asdict().items()}
+    with contextlib.suppress(AudioError):  # undefined for a silent clip, or for what a diverged model returns
+        scores["si_sdr"] = si_sdr(waveform, output[0].cpu().numpy())
+    return scores

@@ -510,6 +510,8 @@ def test_a_slower_machine_is_no_worse_codec() -> None:
     assert [change.verdict for change in changes] == ["", ""]
     changes = compare.compare(made(speed(100), peak(80)), made(speed(50), peak(60)))
     assert [change.verdict for change in changes] == ["worse", ""]
+    memory = [made(figure("memory", "encode", [mb], "MB", "lower"), peak(mb)) for mb in (60.0, 80.0)]
+    assert [change.verdict for change in compare.compare(*memory)] == ["worse", ""]
 
 
 def test_only_what_both_have_is_compared() -> None:
@@ -683,7 +685,7 @@ def test_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(benchmark, "run", look)
     monkeypatch.setattr(machine, "usable_cpus", lambda: 12)
-    run("--threads", "1, all,3", "--neural", "--minutes", "1,10", "--processes", "--bitrates", "1.5,3")
+    run("--threads", "1, all,3,12", "--neural", "--minutes", "1,10", "--processes", "--bitrates", "1.5,3")
     (settings,) = seen
     assert settings.threads == (1, 12, 3) and settings.bitrates == (1.5, 3.0) and settings.minutes == (1, 10)
     assert settings.neural and settings.processes

@@ -68,6 +68,18 @@ def test_means_are_over_the_files_that_every_system_has(store: Store) -> None:
     assert high.scores["si_sdr"].value == 2.0
 
 
+def test_a_codec_that_returns_silence_gains_nothing(store: Store) -> None:
+    for one in (result("a.wav", "low", 1.0), result("a.wav", "high", 2.0), result("b/<c>.flac", "high", 9.0)):
+        store.append(one)
+    store.append(dataclasses.replace(result("b/<c>.flac", "low"), scores={}))
+    evaluation = store.load()
+    low, high = evaluation.summaries
+    assert (low.files, high.files) == (2, 2)
+    assert high.scores["si_sdr"].value == 2.0
+    assert high.scores["si_sdr"].files == 1
+    assert evaluation.notes[-1].startswith("si_sdr: undefined for 1 of 2 files")
+
+
 def test_sounds_and_codes_are_kept(store: Store) -> None:
     waveform = voice(0.5)
     store.keep_audio("b/<c>.flac", "low", waveform, 16000)

@@ -12,6 +12,9 @@ from .report import Report
 LEAST_MARGIN = 0.05
 """A smaller change of a figure is never more than noise."""
 
+TIMED = frozenset({"x", "ms/s", "ms", "s", "GFLOP/s"})
+"""Units of what a slower machine makes worse; counts, memory and ratios it leaves as they are."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -29,7 +32,7 @@ class Change:
         """Which way the figure changed, if beyond the noise."""
         if self.ratio is None or self.new.better == "neither":
             return ""
-        if 1 / (1 + self.margin) <= self.ratio <= 1 + self.margin:
+        if max(self.ratio, 1 / self.ratio) <= (1 + self.margin) * (1 + 1e-9):  # but for rounding
             return ""
         return "better" if (self.ratio > 1) == (self.new.better == "higher") else "worse"
 
@@ -37,15 +40,18 @@ class Change:
 def compare(old: Report, new: Report) -> list[Change]:
     """Every figure that both have, in the order of the new report.
 
-    Noise is the spread of the rounds in both reports, and any change of the plain matrix product: that is the machine's
-    own, which may have had more to do, or another clock, on the other day.
+    Noise is the spread of the rounds in both reports and, for times, any change of the plain matrix product: that is
+    the machine's own, which may have had more to do, or another clock, on the other day.
     """
     before = {figure.key: figure for figure in old.figures}
     pairs = [(before[figure.key], figure) for figure in new.figures if figure.key in before]
     drift = max((_distance(_ratio(*pair)) for pair in pairs if pair[1].name == PEAK), default=0.0)
-    return [
-        Change(old=a, new=b, ratio=_ratio(a, b), margin=max(LEAST_MARGIN, drift, a.spread + b.spread)) for a, b in pairs
-    ]
+    changes = []
+    for a, b in pairs:
+        excused = drift if b.unit in TIMED else 0.0
+        margin = max(LEAST_MARGIN, excused, a.spread + b.spread)
+        changes.append(Change(old=a, new=b, ratio=_ratio(a, b), margin=margin))
+    return changes
 
 
 def differences(old: Report, new: Report) -> list[str]:

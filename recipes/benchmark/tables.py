@@ -45,7 +45,7 @@ def comparison(old: Report, new: Report) -> Table:
     worse = sum(row[-1] == "worse" for row in rows)
     notes = [
         f"{worse} of {len(rows)} figures are worse, beyond the noise",
-        "noise: the spread of the rounds in both reports, or the change of the matrix product, whichever is more",
+        "noise: the spread of the rounds in both reports or, if more, and for times, the change of the matrix product",
         *differences(old, new),
     ]
     return Table("Compared", ("", "before", "now", "ratio", "noise", ""), tuple(rows), tuple(notes))
@@ -67,7 +67,7 @@ def _facts(report: Report) -> Table:
     m, model, settings = report.machine, report.model, report.settings
     rows = {
         "model": f"{model.name}, {model.parameters / 1e6:.2f} M parameters, fingerprint {model.fingerprint[:16]}",
-        "processor": f"{m.cpu}, {m.cpus} CPUs, {m.instructions}",
+        "processor": f"{m.cpu}, {m.instructions}, {m.cpus} usable",
         "GPU": ", ".join(m.gpus),
         "software": f"vqcodec {m.vqcodec}, torch {m.torch}, Python {m.python}, {m.platform}",
         "signal": f"{settings.seconds:g} s",
