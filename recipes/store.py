@@ -118,10 +118,10 @@ class Evaluation:
         return [one for one in self.results if one.file in shared]
 
     def _defined(self, metric: str) -> set[str]:
-        """The shared files for which every system has the score, but for systems that never have it."""
+        """The shared files for which every system has the score, systems aside that never have it."""
         able = {one.system for one in self._shared if metric in one.scores}
         lacking = {one.file for one in self._shared if one.system in able and metric not in one.scores}
-        return {one.file for one in self._shared} - lacking
+        return {one.file for one in self._shared} - lacking if able else set()
 
 
 class Store:
