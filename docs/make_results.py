@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from vqcodec.recipes.benchmark import report as bench
 from vqcodec.recipes.benchmark.tables import tables
 from vqcodec.recipes.metrics import METRICS
-from vqcodec.recipes.results import Summary
+from vqcodec.recipes.results import Interval, Summary
 
 DOCS = Path(__file__).resolve().parent
 PICTURE = "results/quality.svg"
@@ -123,9 +123,14 @@ def quality(content: dict[str, Any], summaries: Sequence[Summary]) -> list[str]:
 def quality_row(one: Summary, scores: Iterable[str]) -> list[str]:
     """One system in the table."""
     found = [one.scores.get(name) for name in scores]
-    cells = [f"{score.value:.3g} ± {score.half_width:.1g}" if score else "–" for score in found]
+    cells = [f"{score.value:.3g} ± {spread(score):.1g}" if score else "–" for score in found]
     speeds = [f"{1 / cost.value:.0f} ×" if cost.value else "–" for cost in (one.encode_s, one.decode_s)]
     return [one.system.title, f"{one.bitrate_bps.value / 1000:.2f}", *cells, *speeds]
+
+
+def spread(score: Interval) -> float:
+    """Half the interval, rounding errors aside."""
+    return score.half_width if score.half_width > 1e-6 else 0.0
 
 
 def stages(content: dict[str, Any]) -> list[str]:

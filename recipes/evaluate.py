@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from vqcodec import audio
 from vqcodec.errors import AudioError, VqcodecError
 
+from .benchmark.machine import usable_cpus
 from .comparison import Comparison
 from .metrics import METRICS
 from .results import Result
@@ -76,7 +77,7 @@ def evaluate(
         for system in comparison.systems
         if (file, system.name) not in done
     ]
-    with _worker_pool(min(jobs or os.cpu_count() or 1, max(1, len(todo)))) as pool:
+    with _worker_pool(min(jobs or usable_cpus(), max(1, len(todo)))) as pool:
         _record(todo, [pool.submit(measure, job) for job in todo], store, progress)
     evaluation = store.load()
     store.write_tables(evaluation)

@@ -73,7 +73,7 @@ def model_facts() -> registry.ModelInfo:
 
 def test_help_names_every_command(run: Run) -> None:
     text = run("--help").stdout
-    for command in ("encode", "decode", "info", "models", "train", "export"):
+    for command in ("encode", "decode", "info", "models", "train", "export", "eval", "bench"):
         assert command in text
         assert f"Usage: vqcodec {command}" in run(command, "--help").stdout
 
