@@ -151,7 +151,7 @@ def _scores(
 @contextlib.contextmanager
 def _worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Processes of one thread each, so that CPU seconds mean something, and deaf to Ctrl-C."""
-    variables = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    variables = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)  # read by libraries as they are loaded, in the workers
     try:

@@ -17,7 +17,8 @@ from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
 from vqcodec.recipes.comparison import Comparison, compare, find
-from vqcodec.recipes.evaluate import evaluate
+from vqcodec.recipes.evaluate import _worker_pool, evaluate
+from vqcodec.recipes.metrics import METRICS
 from vqcodec.recipes.store import Evaluation, Store
 
 MODEL = Path(__file__).parent / "golden" / "tiny.safetensors"
@@ -105,6 +106,19 @@ def test_nothing_is_done_twice(evaluation: Evaluation, recordings: Path) -> None
     assert sorted(done) == ["broken.wav"] * 5 + ["empty.flac"] * 5 + ["inner/two & three.flac", "one.wav"]
     assert (evaluation.store.folder / "results.jsonl").read_text().splitlines()[: len(lines)] == lines
     assert {one.system for one in again.results} - {one.system for one in evaluation.results} == {"band-2"}
+
+
+def test_a_worker_computes_on_one_thread() -> None:
+    """Even after scores that bring threads of their own, which would spin, and count as the codec's."""
+    for package in ("visqol", "ai_edge_litert", "threadpoolctl"):
+        pytest.importorskip(package, reason="the eval extra is not installed")
+    from threadpoolctl import threadpool_info
+
+    with _worker_pool(1) as pool:
+        pool.submit(METRICS["visqol"].function, voice(1.0), voice(1.0), 16000).result()
+        pools = pool.submit(threadpool_info).result()
+    assert [one["num_threads"] for one in pools] == [1] * len(pools)
+    assert any(one["user_api"] == "openmp" for one in pools)
 
 
 def test_names_of_files_from_several_folders(tmp_path: Path) -> None:
