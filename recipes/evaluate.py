@@ -78,7 +78,9 @@ def evaluate(
         if (file, system.name) not in done
     ]
     with _worker_pool(min(jobs or usable_cpus(), max(1, len(todo)))) as pool:
-        _record(todo, [pool.submit(measure, job) for job in todo], store, progress)
+        with _interruptions_wait():
+            futures = [pool.submit(measure, job) for job in todo]
+        _record(todo, futures, store, progress)
     evaluation = store.load()
     store.write_tables(evaluation)
     return evaluation
@@ -164,6 +166,19 @@ def _worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _interruptions_wait() -> Iterator[None]:
+    """Ctrl-C counts after the body only; processes that start in it do not hear it, from their first moment on."""
+    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker() -> None:
