@@ -280,6 +280,12 @@ class Resampler:
         return np.ascontiguousarray(self._stream.resample_chunk(interleaved, last=last).T)
 
 
+def resample(waveform: Waveform, source_rate: int, target_rate: int) -> Waveform:
+    """A whole waveform `[channel, sample]` at another rate in Hz, as `Resampler` does it."""
+    resampler = Resampler(source_rate, target_rate, len(waveform))
+    return np.concatenate([resampler.push(waveform), resampler.flush()], axis=1)
+
+
 class Writer:
     """A sound file to be written block by block; a context manager.
 

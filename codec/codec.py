@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -142,9 +141,7 @@ class Codec:
         Raises:
             ConfigError: the bitrate is not a positive number.
         """
-        if not 0 < bitrate_bps < math.inf:
-            raise ConfigError(f"a bitrate is a positive number of bits per second, not {bitrate_bps}")
-        return 1 + int(np.argmin([abs(possible - bitrate_bps) for possible in self.bitrates]))
+        return self.config.stages_for(bitrate_bps)
 
     def encode(
         self,

@@ -18,13 +18,13 @@ from pydantic import TypeAdapter
 
 from vqcodec.recipes.benchmark import report as bench
 from vqcodec.recipes.benchmark.tables import tables
+from vqcodec.recipes.findings import is_ceiling
 from vqcodec.recipes.metrics import METRICS
 from vqcodec.recipes.results import Interval, Summary
 
 DOCS = Path(__file__).resolve().parent
 PICTURE = "results/quality.svg"
 DRAWN = ("pesq_wb", "stoi", "visqol")
-CEILINGS = ("Reference", "Band limit")
 COLOURS = ("#1f5aa8", "#c4500c", "#0a8060", "#a8418f", "#7a6a00", "#4f4f4f", "#00808f", "#b02030")
 MARKERS = "os^Dvp*X"
 
@@ -44,7 +44,7 @@ def draw(summaries: Sequence[Summary], path: Path) -> None:
     shown = [name for name in DRAWN if any(name in one.scores for one in summaries)]
     curves: dict[str, list[Summary]] = {}
     for one in summaries:
-        if one.system.codec not in CEILINGS:
+        if not is_ceiling(one.system):
             curves.setdefault(one.system.codec, []).append(one)
     with rc_context({"font.size": 9, "svg.hashsalt": "vqcodec"}):
         figure = Figure(figsize=(3.3 * len(shown), 3.4), layout="constrained")

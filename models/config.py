@@ -108,6 +108,16 @@ class ModelConfig:
         """Latent frames that hold `num_samples` samples whole, the delay included."""
         return -(-(num_samples + self.delay) // self.hop_length)
 
+    def stages_for(self, bitrate_bps: float) -> int:
+        """The number of stages whose bitrate is nearest, the lower of two.
+
+        Raises:
+            ConfigError: the bitrate is not a positive number.
+        """
+        if not 0 < bitrate_bps < math.inf:
+            raise ConfigError(f"a bitrate is a positive number of bits per second, not {bitrate_bps}")
+        return 1 + min(range(self.num_stages), key=lambda index: abs(self.bitrates_bps[index] - bitrate_bps))
+
     def to_dict(self) -> dict[str, Any]:
         """The fields by name."""
         return dataclasses.asdict(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,9 @@ def compare(
     """
     files = find(folders)
     metrics, notes = _metrics(scores)
-    ours = [system for model in models for system in _ours(model, bitrates_bps, effort)]
+    ours = [_ours(model, bitrates_bps, effort) for model in models]
     others, skipped = _others([REFERENCE, *baselines])
-    everything = _without_repetition([*others[:1], *ours, *others[1:]])
+    everything = _without_repetition([*others[:1], *itertools.chain(*ours), *others[1:]])
     main = registry.describe(registry.find(models[0]))
     facts = RunFacts(
         sample_rate=main.config.sample_rate,
@@ -66,7 +67,7 @@ def compare(
         systems=tuple(facts_of(system) for system in everything),
         files={name: path.stat().st_size for name, path in files.items()},
         model=_facts_of_model(main, effort),
-        codes_of=_ours(models[0], bitrates_bps, effort)[-1].name,
+        codes_of=ours[0][-1].name,
         notes=(*notes, *skipped),
     )
     return Comparison(files=files, systems=everything, facts=facts)
@@ -116,8 +117,8 @@ def _metrics(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
 
 def _ours(model: str, bitrates_bps: Sequence[float], effort: int) -> list[Vqcodec]:
     """A model at the possible bitrates nearest to these, lowest first, each once."""
-    possible = registry.describe(registry.find(model)).config.bitrates_bps
-    nearest = {min(range(len(possible)), key=lambda i: abs(possible[i] - wanted)) + 1 for wanted in bitrates_bps}
+    config = registry.describe(registry.find(model)).config
+    nearest = {config.stages_for(wanted) for wanted in bitrates_bps}
     return [Vqcodec(model=model, stages=stages, effort=effort) for stages in sorted(nearest)]
 
 

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from vqcodec import audio
 from vqcodec.errors import AudioError, VqcodecError
 
-from .benchmark.machine import usable_cpus
 from .comparison import Comparison
+from .cpus import usable_cpus
 from .metrics import METRICS
 from .results import Result
 from .store import Evaluation, Failure, Store

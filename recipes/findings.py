@@ -118,7 +118,7 @@ def codecs_of(evaluation: Evaluation, summaries: Sequence[Summary]) -> list[Code
     ours = {system.codec for system in evaluation.facts.systems if system.name == evaluation.facts.codes_of}
 
     def rank(label: str) -> int:
-        if all(_is_ceiling(system) for system in families[label]):
+        if all(is_ceiling(system) for system in families[label]):
             return 2
         return 0 if label in ours else 1
 
@@ -138,7 +138,7 @@ def codecs_of(evaluation: Evaluation, summaries: Sequence[Summary]) -> list[Code
 
 def scores_of(evaluation: Evaluation) -> list[Score]:
     """The metrics that any file has, with three significant digits of the largest mean that a codec has."""
-    ceilings = {system.name for system in evaluation.facts.systems if _is_ceiling(system)}
+    ceilings = {system.name for system in evaluation.facts.systems if is_ceiling(system)}
     found = []
     for metric in _metrics(evaluation):
         values: dict[str, list[float]] = {}
@@ -216,7 +216,8 @@ def _metrics(evaluation: Evaluation) -> list[Metric]:
     return [METRICS[name] for name in evaluation.facts.metrics]
 
 
-def _is_ceiling(system: SystemFacts) -> bool:
+def is_ceiling(system: SystemFacts) -> bool:
+    """Whether a system is no codec but something to compare codecs with."""
     return system.name == REFERENCE or system.name.startswith(_BAND_LIMIT)
 
 

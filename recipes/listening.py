@@ -30,6 +30,7 @@ from vqcodec import audio
 from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
+from . import pages
 from .store import REFERENCE, Evaluation
 
 PAGE_NAME = "listen.html"
@@ -285,17 +286,10 @@ def _digest(*parts: bytes) -> str:
 
 def _render(key: Key, sounds: Sequence[Mapping[str, str]]) -> str:
     try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
+        environment = pages.environment()
     except ImportError:
         raise ConfigError("a listening test needs the package jinja2: pip install 'vqcodec[eval]'") from None
 
-    environment = Environment(
-        loader=PackageLoader("vqcodec.recipes"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     test = {
         "test": key.test,
         "version": key.page_version,

@@ -287,9 +287,8 @@ def _pair(
 
 
 def _resampled(waveform: Waveform, source_rate: int, target_rate: int) -> NDArray[np.float32]:
-    resampler = audio.Resampler(source_rate, target_rate, channels=1)
     block = np.asarray(waveform, np.float32)[None]  # [channel, sample]
-    resampled: NDArray[np.float32] = np.concatenate([resampler.push(block), resampler.flush()], axis=1)[0]
+    resampled: NDArray[np.float32] = audio.resample(block, source_rate, target_rate)[0]
     return resampled
 
 

@@ -21,7 +21,7 @@ from vqcodec import audio
 from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
-from . import figures
+from . import figures, pages
 from .findings import Codec, Ranking, Score, best_systems, codecs_of, needed_bitrate, rank_files, scores_of
 from .metrics import Metric
 from .results import CONFIDENCE, RESAMPLES, Interval, Result, StageUsage, SystemFacts
@@ -105,20 +105,14 @@ def featured_files(evaluation: Evaluation, count: int = 6) -> list[str]:
 def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
     try:
         import matplotlib  # noqa: F401
-        from jinja2 import Environment, PackageLoader, StrictUndefined
         from plotly.offline import get_plotlyjs
+
+        environment = pages.environment()
     except ImportError as error:
         raise ConfigError(f"a report needs the package {error.name}: pip install 'vqcodec[eval]'") from None
 
     from vqcodec import __version__
 
-    environment = Environment(
-        loader=PackageLoader("vqcodec.recipes"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     environment.filters.update(
         kbps=_kbps,
         duration=_duration,

@@ -77,7 +77,7 @@ class Evaluation:
     failures: tuple[Failure, ...]
     usage: tuple[StageUsage, ...]
 
-    @property
+    @functools.cached_property
     def summaries(self) -> list[Summary]:
         """One a system that has results, in the order of the systems.
 

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import shutil
 import sys
 import time
 from base64 import b64decode
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chromium import chromium
 from synthetic import Sound, noise, silence, square, tone, voice
 from vqcodec import audio
 from vqcodec.errors import ConfigError
@@ -312,30 +312,8 @@ def test_all_sounds_are_cut_alike_and_faded(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    selenium = pytest.importorskip("selenium.webdriver", reason="the package selenium is not installed")
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = selenium.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--autoplay-policy=no-user-gesture-required",
-        "--window-size=1000,1000",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(chromedriver))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("profile"), "--window-size=1000,1000") as driver:
+        yield driver
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import torch
 
 import vqcodec
 
+from ..cpus import usable_cpus
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -45,13 +47,6 @@ def facts(devices: Sequence[str]) -> Machine:
         vqcodec=vqcodec.__version__,
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def devices() -> tuple[str, ...]:

@@ -35,9 +35,7 @@ def resample(signal: Signal, source_rate: int, target_rate: int) -> Signal:
     Raises:
         AudioError: as `checked`.
     """
-    resampler = audio.Resampler(source_rate, target_rate, 1)
-    parts = [resampler.push(checked(signal)[None].astype(np.float32)), resampler.flush()]
-    resampled: Signal = np.concatenate(parts, axis=1)[0]
+    resampled: Signal = audio.resample(checked(signal)[None].astype(np.float32), source_rate, target_rate)[0]
     return resampled
 
 
