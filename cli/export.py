@@ -18,7 +18,7 @@ def export(
     from vqcodec.files import check_output
 
     check_output(target, force)
-    from vqcodec.recipes.train import export as write_weights
+    from vqcodec.recipes.checkpoints import export as write_weights
 
     write_weights(run, target, force)
     say(f"{run} -> {target}: {target.stat().st_size} bytes; use it with --model {target}")

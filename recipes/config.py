@@ -40,6 +40,24 @@ class DataConfig(_Section):
     """Processes that read crops; 0 reads in the training process."""
     validation_s: NotNegative = 300.0
     """Seconds of audio, in whole files, that are held out. Folders of speakers are held out whole."""
+    weights: dict[str, NotNegative] = {}
+    """How often a corpus is drawn from, by its name, relative to its share of the audio; 1 where it is not named."""
+
+
+class AugmentConfig(_Section):
+    """What is done to crops beside the random gain; each effect to this share of them."""
+
+    band_limit: Share = 0.0
+    """Low-pass filtering, as a telephone or an old recording has it."""
+    reverb: Share = 0.0
+    noise: Share = 0.0
+    """Background noise, out of the folders given as --noise, or pink where there are none."""
+    snr_db: tuple[float, float] = (5.0, 30.0)
+    """Range of the signal-to-noise ratio."""
+    lossy: Share = 0.0
+    """Artefacts of MP3 or Opus at low bitrates."""
+    denoise: bool = False
+    """Whether the target is the crop before noise, reverberation, band limit and artefacts: a speech enhancer."""
 
 
 class OptimizerConfig(_Section):
@@ -47,6 +65,8 @@ class OptimizerConfig(_Section):
 
     kind: Literal["adamw", "muon"] = "adamw"
     learning_rate: Positive = 1e-3
+    accumulate: AtLeastOne = 1
+    """Parts that a batch is worked through in, one after the other: less memory, the same step."""
     final_share: Share = 0.05
     """Of the learning rate, at the end of the cosine."""
     warmup_steps: Count = 200
@@ -54,6 +74,10 @@ class OptimizerConfig(_Section):
     weight_decay: NotNegative = 0.01
     gradient_clip: Positive = 1.0
     """Largest norm of the gradient of all parameters."""
+    outlier_factor: Positive = 10.0
+    """A step is skipped whose gradient norm is this many times the usual one, or not finite."""
+    outlier_patience: AtLeastOne = 50
+    """Steps skipped in a row after which the run stops."""
     weight_ema: Share = 0.999
     """Decay of the moving average of the weights, which is what is validated and exported."""
 
@@ -75,9 +99,48 @@ class LossConfig(_Section):
     magnitude: NotNegative = 1.0
     """Of log magnitudes bin by bin: the mel loss alone lets a few coefficients stand for a whole band."""
     complex: NotNegative = 0.5
+    intelligibility: NotNegative = 0.0
+    """1 - correlation of short-time envelopes in third-octave bands, after STOI."""
+    loudness: NotNegative = 0.0
+    """Disturbance of the loudness in Bark bands, after PESQ."""
     commitment: NotNegative = 0.25
     handover_start: Count = 1000
     handover_steps: Count = 1000
+
+
+class PhaseConfig(_Section):
+    """What takes part in training, from which step on; None for never. Before either: reconstruction alone."""
+
+    adversarial_from: Count | None = None
+    """From here on discriminators learn, and teach the codec."""
+    decoder_only_from: Count | None = None
+    """From here on encoder and codebooks stay as they are (their averaged weights): files keep decoding."""
+
+
+class DiscriminatorConfig(_Section):
+    """The networks that tell the codec's output from the input, and what they add to the losses."""
+
+    periods: tuple[AtLeastOne, ...] = (2, 3, 5, 7, 11)
+    """Of the multi-period discriminators, in samples; none of them if empty."""
+    windows: tuple[AtLeastOne, ...] = (256, 512, 1024, 2048)
+    """Of the multi-resolution STFT discriminators, in samples; none of them if empty."""
+    period_channels: AtLeastOne = 8
+    """Width of a multi-period discriminator's first layer."""
+    stft_channels: AtLeastOne = 64
+    """Width of an STFT discriminator's layers."""
+    loss: Literal["hinge", "least_squares"] = "hinge"
+    learning_rate: Positive = 5e-4
+    betas: tuple[Share, Share] = (0.8, 0.99)
+    alone_steps: Count = 500
+    """Steps at the start of the phase in which the discriminators learn alone; cold ones would wreck the codec."""
+    ramp_steps: Count = 1000
+    """Steps after those in which their weight in the codec's loss rises from 0."""
+    every: AtLeastOne = 1
+    """Steps between two of the discriminators' own updates."""
+    adversarial: NotNegative = 0.1
+    """Weight of the adversarial loss in the codec's."""
+    feature: NotNegative = 1.0
+    """Weight of the feature-matching loss."""
 
 
 class QuantizerConfig(_Section):
@@ -102,6 +165,12 @@ class RunConfig(_Section):
     log_every: AtLeastOne = 20
     """Steps between lines of the metrics file."""
     validate_every: AtLeastOne = 1000
+    best_by: str = "mel"
+    """The validation score by which the best checkpoint is kept: as logged, or what stands before its "@"."""
+    compile: bool = False
+    """Whether `torch.compile` fuses the model: slow to start, faster after that on GPUs."""
+    tensorboard: bool = True
+    """Whether event files for TensorBoard are written, where it is installed."""
     checkpoint_minutes: Positive = 5.0
 
 
@@ -110,15 +179,22 @@ class Recipe(_Section):
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
     quantizer: QuantizerConfig = QuantizerConfig()
+    phases: PhaseConfig = PhaseConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
     run: RunConfig = RunConfig()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything by section and name, as JSON has it."""
         values = json.loads(self.model_dump_json(exclude={"model"}))
         return {"model": dataclasses.asdict(self.model), **values}
+
+    def to_json(self) -> str:
+        """The same as readable JSON."""
+        return json.dumps(self.to_dict(), indent=2)
 
 
 def names() -> list[str]:

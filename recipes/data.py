@@ -9,24 +9,48 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from vqcodec import audio
 from vqcodec.errors import AudioError
 
+from .config import Recipe
+from .distributed import World
+
 Report = Callable[[str], None]
 
 PCM_SCALE = 32_768
+
+
+class Example(NamedTuple):
+    """What the codec hears and what it is to give back: of one item [1, sample], or of a batch [batch, 1, sample]."""
+
+    waveform: Tensor
+    target: Tensor
+
+
+class Source(Protocol):
+    """Where a run's audio comes from."""
+
+    held_out: Sequence[Example]
+    """Whole recordings for validation [1, sample], of speakers that training does not hear; read when asked for."""
+
+    def batches(self, steps: range, world: World, seed: int) -> Iterator[Example]:
+        """This process's share of the batches of these steps [batch, 1, sample], the same whenever asked for."""
+
+    def describe(self) -> str:
+        """The amounts of audio, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +128,7 @@ def split(clips: Sequence[Clip], validation_s: float, sample_rate: int) -> tuple
     return [clip for clip in clips if clip not in kept_out], held
 
 
-class Crops(Dataset[Tensor]):
+class Crops(Dataset[Example]):
     """Endless random crops: item i is drawn with a generator seeded by (seed, i), so order is part of no state."""
 
     def __init__(
@@ -115,14 +139,71 @@ class Crops(Dataset[Tensor]):
         lengths = np.array([clip.samples for clip in self.clips], np.float64)
         self.cumulative = np.cumsum(lengths / lengths.sum())
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> Example:
         """A crop [1, sample]; a clip is chosen as often as it is long."""
         rng = np.random.default_rng([self.seed, index])
         chosen = int(np.searchsorted(self.cumulative, rng.random(), side="right"))
         clip = self.clips[min(chosen, len(self.clips) - 1)]
         start = int(rng.integers(max(1, clip.samples - self.samples + 1)))
         waveform = self.corpus.read(clip, start, self.samples) * 10 ** (rng.uniform(*self.gain_db) / 20)
-        return torch.from_numpy(waveform.clip(-1, 1).astype(np.float32))[None]
+        crop = torch.from_numpy(waveform.clip(-1, 1).astype(np.float32))[None]
+        return Example(crop, crop)
+
+
+class Recordings(Sequence[Example]):
+    """Whole clips, read when asked for."""
+
+    def __init__(self, corpus: Corpus, clips: Sequence[Clip]) -> None:
+        self.corpus, self.clips = corpus, list(clips)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
+        waveform = torch.from_numpy(self.corpus.read(self.clips[index]))[None]
+        return Example(waveform, waveform)
+
+
+class Folders:
+    """Folders of recordings as a source of batches."""
+
+    def __init__(self, recipe: Recipe, folders: Sequence[Path], cache: Path, report: Report) -> None:
+        rate = recipe.model.sample_rate
+        self.recipe = recipe
+        self.corpus = Corpus.build(folders, rate, cache, report)
+        self.clips, held_out = split(self.corpus.clips, recipe.data.validation_s, rate)
+        self.held_out = Recordings(self.corpus, held_out)
+
+    def describe(self) -> str:
+        """The amounts of audio, in a few words."""
+        return f"{len(self.clips)} clips, {len(self.held_out)} held out"
+
+    def batches(self, steps: range, world: World, seed: int) -> Iterator[Example]:
+        """This process's share of the batches of these steps [batch, 1, sample], the same whenever asked for."""
+        data = self.recipe.data
+        crops = Crops(self.corpus, self.clips, crop_samples(self.recipe), data.gain_db, seed)
+        mine = world.share(data.batch_size)
+        loader = DataLoader(
+            crops,
+            batch_size=len(mine),
+            sampler=[step * data.batch_size + item for step in steps for item in mine],
+            num_workers=data.workers,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals_to_the_trainer,
+        )
+        return iter(loader)
+
+
+def crop_samples(recipe: Recipe) -> int:
+    """Samples of a crop: whole frames, and the codec's delay on top."""
+    config = recipe.model
+    return config.hop_length * config.num_frames(round(recipe.data.crop_s * config.sample_rate))
+
+
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """Ctrl-C goes to every process of a terminal: a worker that died of it would take the trainer along."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _shuffled(path: str) -> bytes:

@@ -14,7 +14,7 @@ from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.layers import Stream
 from vqcodec.models.quantizer import perplexity
 
-from .data import Clip, Corpus
+from .data import Example
 from .losses import spectral_losses
 from .metrics import si_sdr
 
@@ -23,12 +23,12 @@ SHORTEST_S = 1.0
 
 
 @torch.no_grad()
-def validate(model: Autoencoder, corpus: Corpus, clips: Sequence[Clip], quantizes: bool) -> dict[str, float]:
-    """Mean scores over the clips, at a quarter, half and all of the stages (or without quantizer).
+def validate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool) -> dict[str, float]:
+    """Mean scores over whole recordings, at a quarter, half and all of the stages (or without quantizer).
 
     Returns:
         "mel@S", "magnitude@S", "complex@S" (lower is better) and "si_sdr@S" in dB (higher is better) for S stages,
-        S = 0 without quantizer; and "perplexity_min", the lowest of any stage's perplexities over all clips together.
+        S = 0 without quantizer; and "perplexity_min", the lowest of any stage's perplexities over all of them together.
     """
     training, device = model.training, next(model.parameters()).device
     model.eval()
@@ -36,16 +36,16 @@ def validate(model: Autoencoder, corpus: Corpus, clips: Sequence[Clip], quantize
     codes = []
     stages = model.config.num_stages
     choices = sorted({max(1, stages // 4), max(1, stages // 2), stages}) if quantizes else [0]
-    for clip in clips:
-        if clip.samples < SHORTEST_S * model.config.sample_rate:
+    for recording in recordings:
+        waveform, target = recording.waveform[0].numpy(), recording.target[0].numpy()
+        if len(waveform) < SHORTEST_S * model.config.sample_rate:
             continue
-        waveform = corpus.read(clip)
         latents = _encode(model, waveform, device)
         if quantizes:
             codes.append(model.quantizer.encode(latents))
         for used in choices:
             decoder_input = model.quantizer.decode(codes[-1][:, :used]) if used else latents
-            for name, value in _score(model, decoder_input, waveform).items():
+            for name, value in _score(model, decoder_input, target).items():
                 scores.setdefault(f"{name}@{used}", []).append(value)
     model.train(training)
     means = {name: float(np.mean(values)) for name, values in scores.items()}

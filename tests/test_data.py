@@ -66,9 +66,9 @@ def test_decoding_is_done_once(folder: Path, tmp_path: Path) -> None:
 def test_crops_depend_on_seed_and_index_alone(folder: Path, tmp_path: Path) -> None:
     corpus, _ = build(folder, tmp_path / "cache")
     crops, again, other = (Crops(corpus, corpus.clips, 4000, (-12.0, 6.0), seed) for seed in (1, 1, 2))
-    backwards = [crops[index] for index in reversed(range(20))][::-1]
-    assert all(a.equal(again[index]) for index, a in enumerate(backwards))
-    assert not any(a.equal(other[index]) for index, a in enumerate(backwards))
+    backwards = [crops[index].waveform for index in reversed(range(20))][::-1]
+    assert all(a.equal(again[index].waveform) for index, a in enumerate(backwards))
+    assert not any(a.equal(other[index].waveform) for index, a in enumerate(backwards))
     assert len({tuple(crop[0, :8].tolist()) for crop in backwards}) == 20
     assert all(crop.shape == (1, 4000) and crop.abs().max() <= 1 for crop in backwards)
 
@@ -78,7 +78,7 @@ def test_gain_is_applied_in_range(folder: Path, tmp_path: Path) -> None:
     plain = Crops(corpus, corpus.clips, 4000, (0.0, 0.0), 1)
     quiet = Crops(corpus, corpus.clips, 4000, (-6.0, -6.0), 1)
     for index in range(5):
-        assert np.allclose(quiet[index], plain[index] * 10 ** (-6 / 20), atol=1e-6)
+        assert np.allclose(quiet[index].waveform, plain[index].waveform * 10 ** (-6 / 20), atol=1e-6)
 
 
 def test_split_is_disjoint_by_folder_and_fixed() -> None:

@@ -13,7 +13,9 @@ from synthetic import voice
 from vqcodec import Codec, audio
 from vqcodec.errors import ConfigError, CorruptFile
 from vqcodec.recipes import config
-from vqcodec.recipes.train import export, learning_rate_share, loss_weights, train
+from vqcodec.recipes.checkpoints import export
+from vqcodec.recipes.train import train
+from vqcodec.recipes.trainer import learning_rate_share, loss_weights
 
 TINY = [
     "model.name=tiny",
