@@ -109,8 +109,8 @@ def _codecs(model: str | None, device: str) -> Callable[[Job], Codec]:
         fingerprint = _header(job.source).fingerprint
         shipped = registry.by_fingerprint(fingerprint)
         if shipped is None:
-            problem = f"{job.source} was encoded with a model that does not ship, fingerprint {fingerprint.hex()}"
-            raise ModelMismatch(f"{problem}; give its weights with --model")
+            needed = registry.whereabouts(fingerprint)
+            raise ModelMismatch(f"{job.source}: give the weights that it needs with --model PATH: {needed}")
         return load(str(shipped.path))
 
     return codec_for

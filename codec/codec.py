@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
@@ -68,10 +68,12 @@ class Codec:
         fingerprint: `checkpoint.fingerprint_of(model)`, if it is known.
     """
 
-    def __init__(self, model: Autoencoder, fingerprint: str | None = None) -> None:
+    def __init__(self, model: Autoencoder, fingerprint: str | None = None, decodes: Sequence[str] = ()) -> None:
         self.model = model
         self.fingerprint = fingerprint or checkpoint.fingerprint_of(model)
         """SHA-256 of what decoding depends on, as 64 hexadecimal digits; a `.vq` file holds the first 16."""
+        self.decodes = tuple(decodes)
+        """Fingerprints of earlier models whose files this one decodes as well."""
 
     @classmethod
     def load(cls, name_or_path: PathLike = registry.DEFAULT, device: str = "auto") -> Codec:
@@ -88,7 +90,8 @@ class Codec:
         """
         place = _device(device)
         path = registry.find(name_or_path)
-        return cls(checkpoint.load(path, place), registry.describe(path).fingerprint)
+        info = registry.describe(path)
+        return cls(checkpoint.load(path, place), info.fingerprint, info.decodes)
 
     @property
     def config(self) -> ModelConfig:
@@ -447,12 +450,9 @@ class Codec:
     def _check_header(self, header: bitstream.Header, name: str) -> None:
         """Refuse what another model encoded, or cannot have been encoded."""
         wanted = header.fingerprint
-        if not bytes.fromhex(self.fingerprint).startswith(wanted):
-            known = registry.by_fingerprint(wanted)
-            needed = f"the model {known.name} ({wanted.hex()})" if known else f"a model with fingerprint {wanted.hex()}"
-            raise ModelMismatch(
-                f"{name} needs {needed}; this one is {self.name} ({self.fingerprint[:_FINGERPRINT_DIGITS]})"
-            )
+        if not any(bytes.fromhex(known).startswith(wanted) for known in (self.fingerprint, *self.decodes)):
+            this = f"{self.name} ({self.fingerprint[:_FINGERPRINT_DIGITS]})"
+            raise ModelMismatch(f"{name} was encoded with another model than {this}: {registry.whereabouts(wanted)}")
         c = self.config
         if header.stages > c.num_stages:
             raise CorruptFile(f"{name}: {header.stages} stages, but the model has {c.num_stages}")

@@ -1,7 +1,8 @@
 """Model files: safetensors <-> configuration, weights and fingerprint.
 
 A model file holds what coding needs and nothing else: every parameter and every codebook's vectors as
-float16, and as metadata `format`, `config` (JSON), `fingerprint`, `parameters` and, if given, `training` (JSON).
+float16, and as metadata `format`, `config` (JSON), `fingerprint`, `parameters` and, if given, `decodes` and `training`
+(JSON both).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,19 @@ _DECODE_FIELDS = (
 )
 
 
-def save(path: str | os.PathLike[str], model: Autoencoder, training: Mapping[str, Any] | None = None) -> str:
+def save(
+    path: str | os.PathLike[str],
+    model: Autoencoder,
+    training: Mapping[str, Any] | None = None,
+    decodes: Sequence[str] = (),
+) -> str:
     """Write a model file, replacing `path` only once all is written. Returns the fingerprint.
 
     Args:
         path: usually ends in ".safetensors".
         model: on any device, in any floating-point type.
         training: what is worth knowing about the training, as far as JSON can hold it.
+        decodes: fingerprints of earlier models with the same codebooks, whose files this one decodes as well.
 
     Raises:
         VqcodecError: a weight is NaN or too large for float16, or the file cannot be written.
@@ -63,6 +70,8 @@ def save(path: str | os.PathLike[str], model: Autoencoder, training: Mapping[str
         "fingerprint": fingerprint,
         "parameters": str(_count(tensors)),
     }
+    if decodes:
+        metadata["decodes"] = json.dumps(list(decodes))
     if training is not None:
         metadata["training"] = json.dumps(training)
     _write(Path(path), to_bytes(tensors, metadata))

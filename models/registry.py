@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
@@ -26,7 +27,15 @@ SHORT_FINGERPRINT_BYTES = 8
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _SUFFIX = ".safetensors"
+_FORMER = _WEIGHTS / "former.json"
+"""Fingerprints of weights that shipped once, with the model's name and where to have them."""
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+_JSON_NAMES: Mapping[type, str] = {dict: "object", list: "list"}
 _MAX_METADATA_CHARACTERS = 1 << 20
+
+
+Entry = TypeVar("Entry", dict[str, Any], list[Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,8 @@ class ModelInfo:
     config: ModelConfig
     fingerprint: str
     """SHA-256 of what decoding depends on, as 64 hexadecimal digits; see `checkpoint.fingerprint_of`."""
+    decodes: tuple[str, ...]
+    """Fingerprints of earlier models whose files it decodes as well: their decoder was trained on, nothing else."""
     parameters: int
     """Numbers stored, codebooks included."""
     bytes: int
@@ -80,29 +91,42 @@ def describe(path: str | os.PathLike[str]) -> ModelInfo:
         raise CorruptFile(f"{path}: model format {version[:20]!r} is unknown to this version, which reads {FORMAT}")
     fingerprint = _entry(path, metadata, "fingerprint")
     parameters = _entry(path, metadata, "parameters")
-    if not (len(fingerprint) == 64 and set(fingerprint) <= set("0123456789abcdef")):
-        raise CorruptFile(f"{path}: the fingerprint in the metadata is no SHA-256")
+    decodes = _json_entry(path, metadata, "decodes", list) if "decodes" in metadata else []
+    if not all(isinstance(entry, str) and _SHA256.fullmatch(entry) for entry in [fingerprint, *decodes]):
+        raise CorruptFile(f"{path}: a fingerprint in the metadata is no SHA-256")
     if not (parameters.isdecimal() and len(parameters) < 16):
         raise CorruptFile(f"{path}: the number of parameters in the metadata is {parameters[:20]!r}")
-    config = _config(path, _json_entry(path, metadata, "config"))
+    config = _config(path, _json_entry(path, metadata, "config", dict))
     return ModelInfo(
         name=config.name,
         path=path,
         config=config,
         fingerprint=fingerprint,
+        decodes=tuple(decodes),
         parameters=int(parameters),
         bytes=path.stat().st_size,
-        training=_json_entry(path, metadata, "training") if "training" in metadata else {},
+        training=_json_entry(path, metadata, "training", dict) if "training" in metadata else {},
     )
 
 
 def by_fingerprint(start: bytes) -> ModelInfo | None:
-    """The shipped model whose fingerprint begins with these bytes (8 in a `.vq` file); None if none does."""
+    """The shipped model that decodes files with these bytes (8 in a `.vq` file) of a fingerprint; None if none does."""
     for name in names():
         info = describe(find(name))
-        if bytes.fromhex(info.fingerprint).startswith(start):
+        if any(bytes.fromhex(fingerprint).startswith(start) for fingerprint in (info.fingerprint, *info.decodes)):
             return info
     return None
+
+
+def whereabouts(start: bytes) -> str:
+    """Which model these bytes of a fingerprint name, and where its weights may be had, in a few words."""
+    shown = start.hex()
+    if (info := by_fingerprint(start)) is not None:
+        return f"the model {info.name} ({shown}), which comes with this version"
+    for former in json.loads(_FORMER.read_text(encoding="utf-8")):
+        if bytes.fromhex(former["fingerprint"]).startswith(start):
+            return f"the model {former['name']} ({shown}); {former['where']}"
+    return f"a model with fingerprint {shown}, which has never shipped; ask whoever encoded it for the weights"
 
 
 def _metadata(path: Path) -> Mapping[str, str]:
@@ -122,13 +146,13 @@ def _entry(path: Path, metadata: Mapping[str, str], key: str) -> str:
     return value
 
 
-def _json_entry(path: Path, metadata: Mapping[str, str], key: str) -> dict[str, Any]:
+def _json_entry(path: Path, metadata: Mapping[str, str], key: str, kind: type[Entry]) -> Entry:
     try:
         value = json.loads(_entry(path, metadata, key))
     except (ValueError, RecursionError) as error:
         raise CorruptFile(f"{path}: {key!r} in the metadata is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CorruptFile(f"{path}: {key!r} in the metadata is no JSON object")
+    if not isinstance(value, kind):
+        raise CorruptFile(f"{path}: {key!r} in the metadata is no JSON {_JSON_NAMES[kind]}")
     return value
 
 

@@ -276,6 +276,23 @@ def test_by_fingerprint(shipped: Path) -> None:
     assert registry.by_fingerprint(bytes(8)) is None
 
 
+def test_whereabouts_of_a_model_that_ships_that_shipped_and_of_a_stranger(shipped: Path) -> None:
+    golden = bytes.fromhex(registry.describe(TINY).fingerprint)[:8]
+    assert "golden" in registry.whereabouts(golden) and golden.hex() in registry.whereabouts(golden)
+    for former in json.loads(registry._FORMER.read_text()):
+        start = bytes.fromhex(former["fingerprint"])[:8]
+        text = registry.whereabouts(start)
+        assert former["name"] in text and start.hex() in text and former["where"] in text
+        assert registry.by_fingerprint(start) is None
+    assert "0000000000000000" in registry.whereabouts(bytes(8))
+
+
+def test_fingerprints_that_are_none_are_refused(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "model.safetensors", checkpoint.load(TINY), decodes=["no fingerprint"])
+    with pytest.raises(CorruptFile, match="no SHA-256"):
+        registry.describe(tmp_path / "model.safetensors")
+
+
 def test_every_shipped_model_is_whole() -> None:
     for name in registry.names():
         info = registry.describe(registry.find(name))
