@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -12,16 +13,21 @@ from .messages import on_terminal, say
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from vqcodec.recipes.plan import Plan
     from vqcodec.recipes.train import Display
 
 SPEED = "audio_s_per_s"
-"""The metric that is no loss term: seconds of audio a second."""
+DATA_SHARE = "data_share"
+"""The metrics that the panel shows beside its bar: seconds of audio a second, and the share of time without data."""
+
+_MEGA = 1e6
 
 
 @contextlib.contextmanager
 def training_display() -> Iterator[Display]:
     """The display that suits standard error, as long as the body runs."""
-    if not on_terminal():
+    follows = os.environ.get("RANK", "0") != "0"  # one of several processes, of which the first one shows it all
+    if follows or not on_terminal():
         yield PlainDisplay()
         return
     with LiveDisplay() as display:
@@ -99,7 +105,7 @@ class LiveDisplay:
         """Redraw the panel with the means since the last update."""
         from rich.console import Group
 
-        parts = [self._bar(step, steps, metrics.get(SPEED, 0.0)), _table(metrics)]
+        parts = [self._bar(step, steps, metrics), _cells(metrics)]
         if perplexities:
             parts.append("perplexity  " + "  ".join(f"{value:4.0f}" for value in perplexities))
         self._live.update(Group(*parts))
@@ -108,13 +114,14 @@ class LiveDisplay:
         """Show the scores on the held-out files above the panel, where they stay."""
         self.message(validation_line(step, metrics))
 
-    def _bar(self, step: int, steps: int, speed: float) -> RenderableType:
+    def _bar(self, step: int, steps: int, metrics: Mapping[str, float]) -> RenderableType:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
         row = Table.grid(padding=(0, 2))
         remaining = self._clock.remaining(step, steps)
-        facts = (f"{speed:.0f} audio s/s", f"{remaining} remaining")
+        speed, waited = metrics.get(SPEED, 0.0), metrics.get(DATA_SHARE, 0.0)
+        facts = (f"{speed:.0f} audio s/s", f"{waited:.0%} waiting for data", f"{remaining} remaining")
         row.add_row(f"step {step}/{steps}", ProgressBar(steps, step, width=30), *facts)
         return row
 
@@ -125,13 +132,49 @@ def validation_line(step: int, metrics: Mapping[str, float]) -> str:
     return f"step {step}, held-out files: {scores}"
 
 
-def _table(metrics: Mapping[str, float]) -> RenderableType:
-    """The loss terms side by side."""
+def _cells(metrics: Mapping[str, float]) -> RenderableType:
+    """The loss terms side by side, in as many rows as it takes."""
+    from rich.columns import Columns
+
+    shown = {name: value for name, value in metrics.items() if name not in (SPEED, DATA_SHARE)}
+    return Columns([f"[dim]{name.replace('_', ' ')}[/] {value:.4g}" for name, value in shown.items()], padding=(0, 2))
+
+
+def show_plan(plan: Plan) -> None:
+    """Print what a run will cost, on standard output."""
+    from rich.console import Console
     from rich.table import Table
 
-    shown = {name: value for name, value in metrics.items() if name != SPEED}
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in shown:
-        table.add_column(name.replace("_", " "), justify="right")
-    table.add_row(*(f"{value:.4g}" for value in shown.values()))
-    return table
+    table = Table.grid(padding=(0, 3))
+    for name, value in plan_rows(plan):
+        table.add_row(name, value)
+    Console(highlight=False, markup=False).print(table)
+
+
+def plan_rows(plan: Plan) -> list[tuple[str, str]]:
+    """A plan as names and values."""
+    model, data, run = plan.recipe.model, plan.recipe.data, plan.recipe.run
+    parts = ", ".join(f"{name} {count / _MEGA:.2f} M" for name, count in plan.parameters.items())
+    kbps = [bps / 1000 for bps in (model.bitrates_bps[0], model.bitrates_bps[-1])]
+    rows = [
+        ("model", f"{model.name}: {model.sample_rate} Hz, {kbps[0]:g} to {kbps[1]:g} kbit/s"),
+        ("latency", f"{1000 * model.latency_s:.0f} ms"),
+        ("parameters", f"{sum(plan.parameters.values()) / _MEGA:.2f} M: {parts}"),
+    ]
+    if plan.discriminators:
+        rows.append(("discriminators", f"{plan.discriminators / _MEGA:.2f} M, for training only"))
+    rows += [
+        ("arithmetic", ", ".join(f"{name} {macs / 1e9:.3f} GMAC/s" for name, macs in plan.macs_per_s.items())),
+        ("batch", f"{data.batch_size} x {data.crop_s:g} s, {run.precision}, on {plan.device}"),
+    ]
+    rows += [
+        (f"{phase.name}", f"{phase.steps} steps of {phase.step_s:.3g} s, {3600 / phase.step_s:.0f} an hour")
+        for phase in plan.phases
+    ]
+    memory = "unknown" if plan.peak_bytes is None else f"{plan.peak_bytes / _MEGA:.0f} MB at most"
+    return [
+        *rows,
+        ("whole run", f"{clock_time(plan.duration_s)} (hours:minutes:seconds), validation aside"),
+        ("memory", memory),
+        ("disk", f"{plan.disk_bytes / _MEGA:.0f} MB for checkpoints of {plan.checkpoint_bytes / _MEGA:.0f} MB"),
+    ]

@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
-from .messages import say
+from .messages import note, say
 from .options import Force
 
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
+    best: Annotated[
+        bool, typer.Option("--best", help="Take the checkpoint with the best validation score, not the last one.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Write the weights of a training run to a file that --model takes."""
@@ -20,5 +23,5 @@ def export(
     check_output(target, force)
     from vqcodec.recipes.checkpoints import export as write_weights
 
-    write_weights(run, target, force)
-    say(f"{run} -> {target}: {target.stat().st_size} bytes; use it with --model {target}")
+    step = write_weights(run, target, best=best, force=force, report=note)
+    say(f"{run}, step {step} -> {target}: {target.stat().st_size} bytes; use it with --model {target}")

@@ -20,6 +20,7 @@ from .export import export
 from .info import info
 from .messages import reported
 from .models import models
+from .prepare import prepare
 from .train import train
 
 
@@ -44,6 +45,7 @@ app.command()(encode)
 app.command()(decode)
 app.command()(info)
 app.command()(models)
+app.command()(prepare)
 app.command()(train)
 app.command()(export)
 app.command("eval")(evaluate)

@@ -1,12 +1,21 @@
 """`vqcodec train`: recordings -> a trained model."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .messages import INTERRUPTED, say
+from vqcodec.models import registry
+
+from .messages import INTERRUPTED, note
 from .options import Device
+
+if TYPE_CHECKING:
+    from vqcodec.recipes.config import Recipe
 
 
 def train(
@@ -20,6 +29,10 @@ def train(
         list[Path] | None,
         typer.Option("--data", metavar="DIR", help="Folder of recordings, searched recursively."),
     ] = None,
+    noise: Annotated[
+        list[Path] | None,
+        typer.Option("--noise", metavar="DIR", help="Folder of background noise for augment.noise; may be repeated."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="RUN", help="Folder for checkpoints, metrics and weights.")
     ] = None,
@@ -30,34 +43,76 @@ def train(
     ] = None,
     device: Device = "auto",
     init: Annotated[
-        Path | None,
-        typer.Option(metavar="WEIGHTS", help="Begin with these weights (.safetensors), not with random ones."),
+        str | None,
+        typer.Option(metavar="NAME|PATH", help="Begin with a model that ships, or with a .safetensors file."),
     ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for the decoded recordings; runs may share it."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the run would cost, without data; train nothing.")
+    ] = False,
 ) -> None:
     """Train a model on folders of recordings, in any format and of any sample rate.
 
-    Ctrl-C stops with a checkpoint, from which --resume goes on.
+    Ctrl-C stops with a checkpoint, from which --resume goes on: with the run's own settings, and what --set says now.
     """
+    if dry_run:
+        _show_plan(recipe, settings or [], device)
+        return
     folders = [*(data or []), *(more_data or [])]  # of `--data a b`, b arrives as an argument of its own
     if not folders:
         raise typer.BadParameter("name at least one folder of recordings", param_hint="--data")
     if out is None:
         raise typer.BadParameter("name a folder for the run", param_hint="--out")
-    from vqcodec.recipes import config
-
-    chosen = config.load(recipe, settings or [])
+    chosen = _settings_of(out, recipe, settings or []) if resume else _load(recipe, settings or [])
+    weights_to_begin_with = None if init is None else registry.find(init)
     from vqcodec.recipes import train as training
 
     from .display import training_display
 
     with training_display() as display:
         weights = training.train(
-            chosen, folders, out, display=display, resume=resume, device=device, cache=cache, init=init
+            chosen,
+            folders,
+            out,
+            display=display,
+            resume=resume,
+            device=device,
+            cache=cache,
+            init=weights_to_begin_with,
+            noise=noise or [],
         )
     if weights is None:
         raise typer.Exit(INTERRUPTED)
-    say(f"trained: {weights}; use it with --model {weights}")
+
+
+def _load(recipe: str, settings: Sequence[str]) -> Recipe:
+    from vqcodec.recipes import config
+
+    return config.load(recipe, settings)
+
+
+def _settings_of(run: Path, recipe: str, settings: Sequence[str]) -> Recipe:
+    """The settings of a run that is resumed, changed as asked for; says what differs from them and from the recipe."""
+    from vqcodec.recipes import config
+    from vqcodec.recipes.checkpoints import recorded
+
+    before = recorded(run)
+    chosen = config.change(before, settings)
+    if os.environ.get("RANK", "0") == "0":  # of several processes only the first one talks
+        if changed := config.differences(before, chosen):
+            note(f"changed in this run: {', '.join(changed)}")
+        if ignored := config.differences(config.load(recipe, settings), chosen):
+            note(f"{run} keeps its own settings, not those of {recipe}: {', '.join(ignored)}")
+    return chosen
+
+
+def _show_plan(recipe: str, settings: Sequence[str], device: str) -> None:
+    chosen = _load(recipe, settings)
+    from vqcodec.recipes.plan import plan
+
+    from .display import show_plan
+
+    show_plan(plan(chosen, device))

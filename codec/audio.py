@@ -6,6 +6,7 @@ The only file that touches soundfile and soxr. Everything works block by block, 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import sys
@@ -48,6 +49,13 @@ class _Format(NamedTuple):
     rates: tuple[int, ...] = ()  # in Hz; empty: any
     max_bytes: int = sys.maxsize
 
+
+# Lowest and highest bitrate of one channel in libsndfile, from a sample rate in Hz upwards.
+_LOSSY_BITRATES = {
+    "mp3": ((32_000, (32_000, 320_000)), (16_000, (8_000, 160_000)), (0, (8_000, 64_000))),
+    "opus": ((0, (6_000, 256_000)),),
+}
+_MP3_DELAY = 576 + 529  # samples: of LAME's encoder, and of every decoder
 
 _MAX_32_BIT = (1 << 32) - 1
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
@@ -116,6 +124,68 @@ def write(
     channels = _checked(waveform).shape[0]
     with Writer(target, sample_rate, channels, format=format, subtype=subtype, force=force) as writer:
         writer.write(waveform)
+
+
+def through_lossy(waveform: Waveform, sample_rate: int, format: str, bitrate_bps: float) -> Waveform:
+    """What MP3 or Opus leaves of a waveform `[channel, sample]`: as many samples, each at its time.
+
+    Args:
+        waveform: one or two channels; values beyond [-1, 1] are clipped.
+        sample_rate: samples a second, one that the format has: see `FORMATS`.
+        format: "mp3" or "opus".
+        bitrate_bps: of one channel in bits a second, or else the nearest that the format has.
+
+    Raises:
+        AudioError: there is no such format, it cannot hold the rate or the channels, or this libsndfile lacks it.
+    """
+    if format not in _LOSSY_BITRATES:
+        raise AudioError(f"there is no lossy format {format!r}; choose one of {', '.join(_LOSSY_BITRATES)}")
+    container = FORMATS[format]
+    _check_format(container, sample_rate, len(_checked(waveform)), f"{format} in memory")
+    lowest, highest = next(range_ for rate, range_ in _LOSSY_BITRATES[format] if sample_rate >= rate)
+    level = min(max((highest - bitrate_bps) / (highest - lowest), 0.0), 0.999)  # libsndfile refuses 1 for MP3
+    samples, file = waveform.shape[1], io.BytesIO()
+    settings = {"format": container.container, "compression_level": level}
+    if format == "mp3":
+        settings["bitrate_mode"] = "CONSTANT"
+    try:
+        soundfile.write(file, np.clip(waveform.T, -1.0, 1.0), sample_rate, container.subtype, **settings)
+        file.seek(0)
+        decoded, _ = soundfile.read(file, dtype="float32", always_2d=True)  # [sample, channel]
+    except (soundfile.SoundFileError, ValueError) as error:
+        raise AudioError(f"cannot make {format} in memory: {_reason(error)}") from error
+    # The frames of a slow MP3 are too small for the note of its delay, which then comes out with the sound.
+    start = _MP3_DELAY if len(decoded) > samples else 0
+    return np.ascontiguousarray(decoded[start : start + samples].clip(-1, 1).T)
+
+
+def to_flac(pcm: NDArray[np.int16], sample_rate: int) -> bytes:
+    """Samples of one channel `[sample]` as a FLAC file in memory, without loss.
+
+    Raises:
+        AudioError: FLAC cannot hold the rate.
+    """
+    file = io.BytesIO()
+    try:
+        soundfile.write(file, pcm, sample_rate, format="FLAC", subtype="PCM_16")
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"FLAC cannot hold {sample_rate} samples a second ({_reason(error)})") from error
+    return file.getvalue()
+
+
+def from_flac(data: bytes, name: str) -> NDArray[np.int16]:
+    """The inverse of `to_flac`, `[sample]`.
+
+    Raises:
+        AudioError: the data, called `name`, is damaged, cut short or no FLAC file of one channel.
+    """
+    try:
+        pcm: NDArray[np.int16] = soundfile.read(io.BytesIO(data), dtype="int16")[0]
+    except (soundfile.SoundFileError, TypeError) as error:
+        raise AudioError(f"{name} is damaged or no FLAC file ({_reason(error)})") from error
+    if pcm.ndim != 1:
+        raise AudioError(f"{name} has {pcm.shape[1]} channels; it should have one")
+    return pcm
 
 
 class Reader:

@@ -37,19 +37,22 @@ class Autoencoder(nn.Module):
         self.quantizer = ResidualVQ(config.num_stages, config.codebook_size, config.latent_dim)
         self.decoder = Decoder(config)
 
-    def forward(self, waveform: Tensor, stages: Tensor | None = None, quantize: bool = True) -> Reconstruction:
+    def forward(
+        self, waveform: Tensor, stages: Tensor | None = None, quantize: bool = True, noise: Tensor | None = None
+    ) -> Reconstruction:
         """Encode and decode a batch from silence, for training.
 
         Args:
             waveform: [batch, 1, sample], samples a multiple of the hop length.
             stages: stages to use for each item, int64 [batch]; all of them if None.
             quantize: without it noise of the same power takes the place of the quantizer (warm-up).
+            noise: that noise at variance 1, of the latents' shape; drawn if None.
         """
         stream = Stream()
         latents = self.encoder(waveform, stream).float()
         if stages is None:
             stages = torch.full((len(waveform),), self.config.num_stages, device=waveform.device)
         quantized = self.quantizer(latents, stages) if quantize else None
-        decoder_input = self.quantizer.imitate(latents, stages) if quantized is None else quantized.latents
+        decoder_input = self.quantizer.imitate(latents, stages, noise) if quantized is None else quantized.latents
         coefficients = self.decoder.coefficients(decoder_input, stream)
         return Reconstruction(self.decoder.synthesise(coefficients, stream), coefficients, latents, quantized)

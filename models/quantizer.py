@@ -28,8 +28,22 @@ class Quantized(NamedTuple):
     """[batch, stage, frame], all stages, also those an item did not use"""
     commitment_loss: Tensor
     """Mean squared distance of each stage's input to its code, mean over the stages in use []"""
-    perplexity: Tensor
-    """exp(entropy) of each stage's codes in this batch [stage]"""
+
+
+class Statistics(NamedTuple):
+    """What the codebooks learn from a batch. Those of its parts, wherever they were taken, add up to those of all."""
+
+    counts: Tensor
+    """Vectors given to each code [stage, size]"""
+    sums: Tensor
+    """Sum of those vectors [stage, size, dim]"""
+    live: Tensor
+    """Vectors out of the batch, at random, that dead codes may become [stage, size, dim]"""
+
+    @property
+    def perplexity(self) -> Tensor:
+        """exp(entropy) of each stage's codes in the batch [stage]."""
+        return _perplexity(self.counts)
 
 
 class Codebook(nn.Module):
@@ -64,7 +78,7 @@ class Codebook(nn.Module):
         for _ in range(iterations):
             counts, sums = self.assign(x, self.nearest(x))
             self._set(counts, sums)
-            self.replace(counts < 1, x, generator)
+            self.replace(counts < 1, x[_draw(len(x), len(self.vectors), generator).to(x.device)])
 
     def assign(self, x: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors per code [size] and their sums [size, dim]."""
@@ -72,25 +86,22 @@ class Codebook(nn.Module):
         return counts, torch.zeros_like(self.sums).index_add_(0, codes, x)
 
     @torch.no_grad()
-    def update(self, x: Tensor, codes: Tensor, decay: float, dead_share: float, generator: torch.Generator) -> None:
-        """Move the running sums towards this batch, and replace codes that are hardly used any more.
+    def update(self, counts: Tensor, sums: Tensor, live: Tensor, decay: float, dead_share: float) -> None:
+        """Move the running sums towards those of a batch, and replace codes that are hardly used any more.
 
         Args:
-            x: [vector, dim], the stage's input.
-            codes: int64 [vector], the code that each was given.
+            counts: of the batch, as from `assign` [size].
+            sums: of the batch likewise [size, dim].
+            live: vectors that dead codes become, in turn [size, dim].
             decay: of the running count and sum.
             dead_share: a code is dead whose running count is under this fraction of the mean one.
-            generator: draws the live vectors that dead codes become.
         """
-        counts, sums = self.assign(x, codes)
         self._set(self.counts.lerp(counts, 1 - decay), self.sums.lerp(sums, 1 - decay))
-        self.replace(self.counts < dead_share * self.counts.mean(), x, generator)
+        self.replace(self.counts < dead_share * self.counts.mean(), live)
 
-    def replace(self, dead: Tensor, x: Tensor, generator: torch.Generator) -> None:
-        """Make dead codes [size, bool] live vectors out of x [vector, dim]: vector, sum and count together."""
-        picks = _draw(len(x), len(dead), generator).to(x.device)
-        rank = (dead.cumsum(0) - 1).clamp_min(0)  # dead codes get picks in turn, so that none is given twice
-        live = x[picks[rank]]
+    def replace(self, dead: Tensor, live: Tensor) -> None:
+        """Make dead codes [size, bool] live vectors [size, dim], one after the other: vector, sum and count."""
+        live = live[(dead.cumsum(0) - 1).clamp_min(0)]
         count = self.counts.mean()
         self.vectors.copy_(torch.where(dead[:, None], live, self.vectors))
         self.sums.copy_(torch.where(dead[:, None], live * count, self.sums))
@@ -112,7 +123,7 @@ class ResidualVQ(nn.Module):
         self.decay = 0.99
         self.dead_share = 0.1
         self.generator = torch.Generator()
-        """Draws the replacements of dead codes; on the CPU, so that every device draws alike."""
+        """Draws the replacements of dead codes; on the CPU, so that every device and process draws alike."""
         self.codebooks = nn.ModuleList(Codebook(codebook_size, dim) for _ in range(num_stages))
 
     @property
@@ -121,7 +132,7 @@ class ResidualVQ(nn.Module):
         return [codebook for codebook in self.codebooks if isinstance(codebook, Codebook)]
 
     def forward(self, latents: Tensor, stages: Tensor | None = None) -> Quantized:
-        """Quantize [batch, dim, frame]; in training mode the codebooks learn from the batch on the way.
+        """Quantize [batch, dim, frame]. Codebooks stay as they are: they learn by `observe` and `learn`.
 
         Args:
             latents: float32 [batch, dim, frame].
@@ -133,15 +144,12 @@ class ResidualVQ(nn.Module):
         x = latents.mT.flatten(0, 1)  # [vector, dim]
         uses = stages.repeat_interleave(frames)[:, None]  # [vector, 1]
         total, residual = torch.zeros_like(x), x.detach()
-        codes, losses, perplexities = [], [], []
+        codes, losses = [], []
         for index, codebook in enumerate(self.stages):
             code = codebook.nearest(residual)
             step = codebook.vectors[code]
             active = (uses > index).to(x.dtype)
             losses.append((active * (x - total - step).square()).sum())
-            perplexities.append(perplexity(code, len(codebook.vectors)))
-            if self.training:
-                codebook.update(residual, code, self.decay, self.dead_share, self.generator)
             total = total + active * step
             residual = residual - step
             codes.append(code.reshape(batch, frames))
@@ -151,10 +159,36 @@ class ResidualVQ(nn.Module):
             through.reshape(batch, frames, x.shape[1]).mT,
             torch.stack(codes, 1),
             torch.stack(losses).sum() / used,
-            torch.stack(perplexities),
         )
 
-    def imitate(self, latents: Tensor, stages: Tensor) -> Tensor:
+    @torch.no_grad()
+    def observe(self, latents: Tensor, codes: Tensor, part: int = 0, parts: int = 1) -> Statistics:
+        """Note what codebooks learn from latents and their codes.
+
+        Args:
+            latents: [batch, dim, frame], as given to `forward`.
+            codes: [batch, stage, frame] as it returned them.
+            part: which part of the batch this is, of `parts` alike in size. `generator` must be in the same state
+                for all of them: live vectors are drawn from the whole batch, and the part that has them supplies them.
+            parts: the number of parts.
+        """
+        residual = latents.mT.flatten(0, 1)  # [vector, dim]
+        counts, sums, live = [], [], []
+        for codebook, code in zip(self.stages, codes.transpose(0, 1).flatten(1), strict=True):
+            count, total = codebook.assign(residual, code)
+            picks = _draw(parts * len(residual), len(codebook.vectors), self.generator).to(residual.device)
+            counts.append(count)
+            sums.append(total)
+            live.append(_rows(residual, picks - part * len(residual)))
+            residual = residual - codebook.vectors[code]
+        return Statistics(torch.stack(counts), torch.stack(sums), torch.stack(live))
+
+    def learn(self, statistics: Statistics) -> None:
+        """Move the codebooks towards what was observed in a whole batch, and replace dead codes."""
+        for codebook, counts, sums, live in zip(self.stages, *statistics, strict=True):
+            codebook.update(counts, sums, live, self.decay, self.dead_share)
+
+    def imitate(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
         """Add the noise that an ideal quantizer of as many bits would leave, so that the encoder learns what matters.
 
         Of white Gaussian latents of variance v that is a variance of v / (2^(2 bits / dim) - 1), seen from the
@@ -163,11 +197,13 @@ class ResidualVQ(nn.Module):
         Args:
             latents: [batch, dim, frame].
             stages: how many stages to imitate for each item, int64 [batch].
+            noise: white, of variance 1 and the latents' shape; drawn from `generator` if None.
         """
         bits = stages * math.log2(len(self.stages[0].vectors)) / latents.shape[1]  # per dimension [batch]
         power = latents.square().mean() / (2 ** (2 * bits) - 1)
-        noise = torch.randn(latents.shape, generator=self.generator).to(latents.device)
-        return latents + power.sqrt()[:, None, None] * noise
+        if noise is None:
+            noise = torch.randn(latents.shape, generator=self.generator)
+        return latents + power.sqrt()[:, None, None] * noise.to(latents.device)
 
     @torch.no_grad()
     def initialise(self, latents: Tensor, iterations: int = 10) -> None:
@@ -238,8 +274,19 @@ def _draw(population: int, count: int, generator: torch.Generator) -> Tensor:
     return torch.cat([torch.randperm(population, generator=generator) for _ in range(rounds)])[:count]
 
 
+def _rows(x: Tensor, indices: Tensor) -> Tensor:
+    """Rows of x [vector, dim] by index [count], and zeros for an index that x does not have [count, dim]."""
+    known = (indices >= 0) & (indices < len(x))
+    return torch.where(known[:, None], x[indices.clamp(0, len(x) - 1)], 0.0)
+
+
 def perplexity(codes: Tensor, size: int) -> Tensor:
     """exp(entropy) of the codes [any shape] among `size`, from 1 (one code) to `size` (all alike) []."""
-    share = torch.bincount(codes.flatten(), minlength=size) / codes.numel()
-    entropy: Tensor = torch.special.entr(share).sum()
+    return _perplexity(torch.bincount(codes.flatten(), minlength=size))
+
+
+def _perplexity(counts: Tensor) -> Tensor:
+    """exp(entropy) of what was counted [..., size] -> [...]."""
+    share = counts / counts.sum(-1, keepdim=True)
+    entropy: Tensor = torch.special.entr(share).sum(-1)
     return entropy.exp()

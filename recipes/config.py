@@ -38,10 +38,13 @@ class DataConfig(_Section):
     """Range of the random gain of a crop."""
     workers: Count = 1
     """Processes that read crops; 0 reads in the training process."""
+    buffer_mb: Positive = 64.0
+    """Megabytes of crops out of shards that wait for their turn, in all processes together: more mixes better."""
     validation_s: NotNegative = 300.0
-    """Seconds of audio, in whole files, that are held out. Folders of speakers are held out whole."""
+    """Seconds of audio, in whole files, for validation: of official dev parts, or of speakers held out whole."""
     weights: dict[str, NotNegative] = {}
-    """How often a corpus is drawn from, by its name, relative to its share of the audio; 1 where it is not named."""
+    """How often a corpus is drawn from, by its name, relative to its share of the audio; 1 where it is not named.
+    With 0 it is left out. The names are shown when a run starts."""
 
 
 class AugmentConfig(_Section):
@@ -103,6 +106,8 @@ class LossConfig(_Section):
     """1 - correlation of short-time envelopes in third-octave bands, after STOI."""
     loudness: NotNegative = 0.0
     """Disturbance of the loudness in Bark bands, after PESQ."""
+    similarity: NotNegative = 0.0
+    """1 - similarity of auditory spectrograms, after ViSQOL."""
     commitment: NotNegative = 0.25
     handover_start: Count = 1000
     handover_steps: Count = 1000
@@ -120,26 +125,29 @@ class PhaseConfig(_Section):
 class DiscriminatorConfig(_Section):
     """The networks that tell the codec's output from the input, and what they add to the losses."""
 
-    periods: tuple[AtLeastOne, ...] = (2, 3, 5, 7, 11)
+    periods: tuple[AtLeastOne, ...] = (2, 5, 11)
     """Of the multi-period discriminators, in samples; none of them if empty."""
-    windows: tuple[AtLeastOne, ...] = (256, 512, 1024, 2048)
+    windows: tuple[Annotated[int, Field(ge=16)], ...] = (256, 512, 1024, 2048)
     """Of the multi-resolution STFT discriminators, in samples; none of them if empty."""
     period_channels: AtLeastOne = 8
     """Width of a multi-period discriminator's first layer."""
-    stft_channels: AtLeastOne = 64
+    stft_channels: AtLeastOne = 48
     """Width of an STFT discriminator's layers."""
-    loss: Literal["hinge", "least_squares"] = "hinge"
+    loss: Literal["hinge", "least_squares"] = "least_squares"
+    """Least squares keeps the logits, and so the size of the gradients, within bounds."""
     learning_rate: Positive = 5e-4
     betas: tuple[Share, Share] = (0.8, 0.99)
+    gradient_clip: Positive = 10.0
+    """Largest norm of the gradient of all discriminators."""
     alone_steps: Count = 500
     """Steps at the start of the phase in which the discriminators learn alone; cold ones would wreck the codec."""
     ramp_steps: Count = 1000
     """Steps after those in which their weight in the codec's loss rises from 0."""
-    every: AtLeastOne = 1
+    every: AtLeastOne = 2
     """Steps between two of the discriminators' own updates."""
-    adversarial: NotNegative = 0.1
+    adversarial: NotNegative = 0.2
     """Weight of the adversarial loss in the codec's."""
-    feature: NotNegative = 1.0
+    feature: NotNegative = 0.3
     """Weight of the feature-matching loss."""
 
 
@@ -220,6 +228,31 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(values, override)
     return from_dict(values)
+
+
+def change(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe with single settings changed, as for `load`.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range.
+    """
+    values = recipe.to_dict()
+    for override in overrides:
+        _override(values, override)
+    return from_dict(values)
+
+
+def differences(before: Recipe, after: Recipe) -> list[str]:
+    """The settings that differ, as "section.key 1 -> 2"."""
+    old, new = before.to_dict(), after.to_dict()
+    pairs = [(section, key, old[section][key], new[section][key]) for section in old for key in old[section]]
+    return [f"{section}.{key} {was} -> {now}" for section, key, was, now in pairs if was != now]
+
+
+def sizes_that_differ(first: ModelConfig, second: ModelConfig) -> list[str]:
+    """The settings of two models that differ, beside their names, as "latent_dim 32 -> 64"."""
+    old, new = first.to_dict(), second.to_dict()
+    return [f"{key} {old[key]} -> {new[key]}" for key in old if old[key] != new[key] and key != "name"]
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:

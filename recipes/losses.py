@@ -7,6 +7,7 @@ Magnitudes are those of an unnormalised Hann STFT of a waveform in [-1, 1]. All 
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import torch
@@ -15,17 +16,17 @@ from torch import Tensor
 FLOOR = 0.1
 POWER = 0.3
 MEL_BINS = {64: 8, 128: 16, 256: 32, 512: 48, 1024: 64, 2048: 80}
-"""Mel bands for each window of the log-mel loss, in samples."""
+"""Mel bands for each window of the log-mel loss, in samples at 16 kHz; see `windows`."""
 COMPLEX_WINDOWS = (256, 512, 1024)
-"""Windows of the compressed complex loss, in samples."""
+"""Windows of the compressed complex loss, in samples at 16 kHz."""
 MAGNITUDE_WINDOWS = (512, 1024)
-"""Windows of the log-magnitude loss, in samples: narrow enough bands to see every MDCT coefficient."""
+"""Windows of the log-magnitude loss, in samples at 16 kHz: narrow enough bands to see every MDCT coefficient."""
 
 FOCUS_FLOOR = 0.05
 """Added to a compressed MDCT magnitude before it becomes a weight."""
 
 
-def signed_error(coefficients: Tensor, target: Tensor, focus: float) -> Tensor:
+def signed_error(coefficients: Tensor, target: Tensor, focus: float, energy: Tensor | None = None) -> Tensor:
     """Squared error of compressed, signed MDCT coefficients over their energy, so 1 for silence []. Both of one shape.
 
     Args:
@@ -33,9 +34,20 @@ def signed_error(coefficients: Tensor, target: Tensor, focus: float) -> Tensor:
         target: of the input.
         focus: how much strong coefficients count more than weak ones: the weight is |target|^focus, floored. With 0
             the quantizer spends as many bits on the signs of faint noise as on the voice.
+        energy: what the error is divided by, if not the energy of this target: its mean over the parts of a batch.
     """
-    weight = (target.abs() + FOCUS_FLOOR).pow(focus)
-    return (weight * (coefficients - target).square()).sum() / ((weight * target.square()).sum() + 1e-6)
+    if energy is None:
+        energy = signed_energy(target, focus)
+    return (_emphasis(target, focus) * (coefficients - target).square()).sum() / (energy + 1e-6)
+
+
+def signed_energy(target: Tensor, focus: float) -> Tensor:
+    """What `signed_error` is relative to: the weighted energy of the coefficients []."""
+    return (_emphasis(target, focus) * target.square()).sum()
+
+
+def _emphasis(target: Tensor, focus: float) -> Tensor:
+    return (target.abs() + FOCUS_FLOOR).pow(focus)
 
 
 class SpectralLosses(NamedTuple):
@@ -49,45 +61,74 @@ class SpectralLosses(NamedTuple):
     """L1 distance of power-compressed complex STFTs, phase kept, mean over the windows."""
 
 
+class Spectrum(NamedTuple):
+    """A short-time Fourier transform in parts; the magnitude has a finite gradient at 0. All [batch, bin, frame]."""
+
+    real: Tensor
+    imag: Tensor
+    magnitude: Tensor
+
+
 def spectral_losses(output: Tensor, target: Tensor, sample_rate: int) -> SpectralLosses:
     """The spectral losses of [batch, sample] against [batch, sample], sharing their transforms."""
     mel, magnitude, phase = [], [], []
-    for window in MEL_BINS:
+    for at_16k, window in windows(sample_rate).items():
         a, b = stft(output, window), stft(target, window)
-        mel.append((log_mel(a, window, sample_rate) - log_mel(b, window, sample_rate)).abs().mean())
-        if window in MAGNITUDE_WINDOWS:
-            magnitude.append((log_magnitude(a) - log_magnitude(b)).abs().mean())
-        if window in COMPLEX_WINDOWS:
-            phase.append((compress_complex(a) - compress_complex(b)).abs().mean())
+        mel.append(_distance(log_mel(a, window, sample_rate), log_mel(b, window, sample_rate)))
+        if at_16k not in COMPLEX_WINDOWS and at_16k not in MAGNITUDE_WINDOWS:
+            continue
+        log_a, log_b = log_magnitude(a), log_magnitude(b)
+        if at_16k in MAGNITUDE_WINDOWS:
+            magnitude.append(_distance(log_a, log_b))
+        if at_16k in COMPLEX_WINDOWS:
+            parts = zip(compress_complex(a, log_a), compress_complex(b, log_b), strict=True)
+            phase.append(torch.stack([_distance(x, y) for x, y in parts]).mean())
     return SpectralLosses(*(torch.stack(terms).mean() for terms in (mel, magnitude, phase)))
 
 
-def stft(waveform: Tensor, window: int) -> Tensor:
-    """[batch, sample] -> real and imaginary parts [batch, bin, frame, 2]; hop a quarter of the window."""
+@functools.cache
+def windows(sample_rate: int) -> dict[int, int]:
+    """Windows at a sample rate that last about as long as those at 16 kHz, by the latter; both in samples.
+
+    Of the factors 1, 1.5, 2, 3, 4, 6, ... the nearest is taken, so that transforms stay quick.
+    """
+    factors = [0.5**halvings * part for halvings in range(-8, 9) for part in (1.0, 1.5)]
+    factor = min(factors, key=lambda factor: abs(math.log(factor * 16_000 / sample_rate)))
+    return {window: round(window * factor) for window in MEL_BINS}
+
+
+def stft(waveform: Tensor, window: int, hop: int | None = None) -> Spectrum:
+    """Unnormalised, with a Hann window: [batch, sample] -> [batch, bin, frame]; the hop is a quarter of the window."""
     hann = _hann(window, waveform.device)
-    spectrum = torch.stft(waveform, window, window // 4, window=hann, center=False, return_complex=True)
-    return torch.view_as_real(spectrum)
+    spectrum = torch.stft(waveform, window, hop or window // 4, window=hann, center=False, return_complex=True)
+    real, imag = (part.contiguous() for part in torch.view_as_real(spectrum).unbind(-1))  # twice as fast apart
+    return Spectrum(real, imag, (real * real + imag * imag + 1e-8).sqrt())
 
 
-def log_mel(spectrum: Tensor, window: int, sample_rate: int) -> Tensor:
-    """log(FLOOR + mel magnitude) of an `stft`: [batch, bin, frame, 2] -> [batch, band, frame]."""
-    filters = _mel_filters(window, sample_rate, spectrum.device)
-    return (FLOOR + filters @ magnitude_of(spectrum)).log()
+def log_mel(spectrum: Spectrum, window: int, sample_rate: int) -> Tensor:
+    """log(FLOOR + mel magnitude) of an `stft` -> [batch, band, frame]."""
+    filters = _mel_filters(window, sample_rate, spectrum.magnitude.device)
+    return (FLOOR + filters @ spectrum.magnitude).log()
 
 
-def log_magnitude(spectrum: Tensor) -> Tensor:
-    """log(FLOOR + magnitude) of an `stft`: [batch, bin, frame, 2] -> [batch, bin, frame]."""
-    return (FLOOR + magnitude_of(spectrum)).log()
+def log_magnitude(spectrum: Spectrum) -> Tensor:
+    """log(FLOOR + magnitude) of an `stft` -> [batch, bin, frame]."""
+    return (FLOOR + spectrum.magnitude).log()
 
 
-def compress_complex(spectrum: Tensor) -> Tensor:
-    """Power law on the magnitude, phase kept: z (|z| + FLOOR)^(POWER - 1), shape as given."""
-    return spectrum * (magnitude_of(spectrum) + FLOOR).pow(POWER - 1).unsqueeze(-1)
+def compress_complex(spectrum: Spectrum, log_magnitude: Tensor) -> tuple[Tensor, Tensor]:
+    """Power law on the magnitude, phase kept: z (|z| + FLOOR)^(POWER - 1), real and imaginary [batch, bin, frame].
+
+    Args:
+        spectrum: z.
+        log_magnitude: log(|z| + FLOOR), which the caller has at hand.
+    """
+    factor = ((POWER - 1) * log_magnitude).exp()
+    return spectrum.real * factor, spectrum.imag * factor
 
 
-def magnitude_of(spectrum: Tensor) -> Tensor:
-    """[..., 2] -> [...], with a finite gradient at 0."""
-    return (spectrum.square().sum(-1) + 1e-8).sqrt()
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).abs().mean()
 
 
 @functools.cache
@@ -100,7 +141,6 @@ def _mel_filters(window: int, sample_rate: int, device: torch.device) -> Tensor:
     """Triangles with a sum of 1 over each band [band, bin]."""
     import librosa
 
-    filters = torch.from_numpy(
-        librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=MEL_BINS[window], norm=None, fmin=0.0)
-    )
+    bands = next(MEL_BINS[at_16k] for at_16k, scaled in windows(sample_rate).items() if scaled == window)
+    filters = torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=bands, norm=None, fmin=0.0))
     return (filters / filters.sum(1, keepdim=True).clamp_min(1e-6)).to(device)

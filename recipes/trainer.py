@@ -1,36 +1,82 @@
 """One step of training: batch -> loss -> gradients -> weights, codebooks and weight average.
 
 Everything random is drawn from (seed, step), so that what `state` holds is a run's whole state, and a resumed run
-continues bit for bit.
+continues bit for bit. It is drawn for the whole batch, of which every process takes its share, and what a loss is
+relative to is summed over all of it: several processes, or parts one after the other, make the same step as one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vqcodec.errors import ConfigError
 from vqcodec.models import checkpoint as weights
 from vqcodec.models.autoencoder import Autoencoder, Reconstruction
 from vqcodec.models.layers import Stream, compress
+from vqcodec.models.quantizer import Statistics
 
-from .config import LossConfig, OptimizerConfig, Recipe
+from .adversary import Adversary
+from .config import LossConfig, OptimizerConfig, Recipe, sizes_that_differ
 from .data import Example
 from .distributed import World
-from .losses import signed_error, spectral_losses
+from .guard import Guard
+from .losses import signed_energy, signed_error, spectral_losses
+from .perceptual import PERCEPTUAL
+
+
+class Part(NamedTuple):
+    """What one forward and backward pass works on: this process's share of a batch, or a part of that."""
+
+    waveform: Tensor
+    """[item, 1, sample]"""
+    target: Tensor
+    """[item, 1, sample]"""
+    coefficients: Tensor
+    """Compressed MDCT coefficients of the target [item, mdct_hop, mdct frame]"""
+    stages: Tensor
+    """In use, for each item [item]"""
+    stages_share: float
+    """Their mean over the mean of the whole batch."""
+    noise: Tensor | None
+    """In place of the quantizer [item, dim, frame]; None if it is in the path."""
+
+
+class Passed(NamedTuple):
+    """What is left of a part after its backward pass; no gradients."""
+
+    terms: dict[str, Tensor]
+    """The loss terms and "loss", their weighted sum []"""
+    decoded: Tensor
+    """[item, 1, sample], in line with `reference`"""
+    reference: Tensor
+    latents: Tensor
+    """[item, dim, frame]"""
+    codes: Tensor | None
+    """[item, stage, frame]; None if the quantizer was left out."""
 
 
 class Trainer:
     """Model, optimizers and weight average, and one step of them."""
 
     def __init__(self, recipe: Recipe, device: torch.device, world: World, init: Path | None = None) -> None:
+        """Build everything, alike in all processes.
+
+        Raises:
+            ConfigError: the batch cannot be shared out evenly, or `init` is no model of the recipe's sizes.
+        """
+        _check_shares(recipe, world)
         torch.manual_seed(recipe.run.seed)
         self.recipe, self.device, self.world, self.step = recipe, device, world, 0
         self.model = Autoencoder(recipe.model).to(device)
@@ -38,10 +84,15 @@ class Trainer:
         self.model.quantizer.dead_share = recipe.quantizer.dead_share
         if init is not None:
             self._begin_with(init)
+        self.has_codebooks = init is not None
+        """Whether the codebooks have been set."""
         self.model.train()
         self.optimizers = build_optimizers(self.model, recipe.optimizer)
+        self.guard = Guard(recipe.optimizer.outlier_factor, recipe.optimizer.outlier_patience)
         moving = get_ema_multi_avg_fn(recipe.optimizer.weight_ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.model, multi_avg_fn=moving, use_buffers=True)
+        self.adversary = None if recipe.phases.adversarial_from is None else Adversary(recipe, device, world)
+        self._connect()
 
     @property
     def parameters(self) -> int:
@@ -59,8 +110,27 @@ class Trainer:
 
     @property
     def quantizes(self) -> bool:
-        """Whether the quantizer is in the path at this step."""
-        return self.step >= self.recipe.quantizer.start_step
+        """Whether the quantizer is in the path at this step: from its start on, or wherever there are codebooks."""
+        return self.has_codebooks or self.step >= self.recipe.quantizer.start_step
+
+    @property
+    def needs_codebooks(self) -> bool:
+        """Whether the quantizer comes in at this step, with codebooks that `initialise_codebooks` has yet to set."""
+        return self.quantizes and not self.has_codebooks
+
+    @property
+    def freezes(self) -> bool:
+        """Whether encoder and codebooks stay as they are at this step."""
+        start = self.recipe.phases.decoder_only_from
+        return start is not None and self.step >= start
+
+    @property
+    def adversarial_share(self) -> float | None:
+        """Of the weights of the adversarial losses, at this step; None before their phase."""
+        start = self.recipe.phases.adversarial_from
+        if self.adversary is None or start is None or self.step < start:
+            return None
+        return self.adversary.weight(self.step - start)
 
     @property
     def learning_rate(self) -> float:
@@ -68,58 +138,178 @@ class Trainer:
         return self.recipe.optimizer.learning_rate * learning_rate_share(self.step, self.recipe)
 
     def train_step(self, batch: Example) -> dict[str, Tensor]:
-        """One optimizer step on a batch [batch, 1, sample]; returns the loss terms and perplexities, detached."""
-        rng = np.random.default_rng([self.recipe.run.seed, self.step])
-        self.model.quantizer.generator.manual_seed(int(rng.integers(2**63)))
+        """One optimizer step on this process's share of a batch [item, 1, sample].
+
+        Returns:
+            Detached and over the whole batch: the loss terms, "loss", "gradient_norm", "skipped" (steps so far that the
+            guard refused), "perplexity" [stage], and what the discriminators tell of themselves.
+
+        Raises:
+            ConfigError: codebooks are to stay that were never set.
+            TrainingDiverged: too many steps in a row were refused.
+        """
+        if self.freezes:
+            self._freeze()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16"):
-            output = self.model(batch.waveform, self._draw_stages(len(batch.waveform), rng), self.quantizes)
-        terms = self._loss_terms(output, batch.target)
-        loss = torch.stack([weight * terms[name] for name, weight in self._loss_weights().items()]).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        parts = self._parts(batch)
+        energy = self._mean_energy(parts)
+        passed = [self._pass(part, energy, last=part is parts[-1]) for part in parts]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimizer.gradient_clip)
-        if norm.isfinite():
-            for optimizer in self.optimizers:
-                optimizer.step()
+        accepted = self.guard.accepts(float(norm))
+        metrics, statistics = self._over_all(passed)
+        if accepted:
+            self._learn(statistics)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        self.average.update_parameters(self.model)
+        if self.adversary is not None and self.adversarial_share is not None:
+            metrics |= self._teach(self.adversary, passed) if accepted else self.adversary.metrics
+        if statistics is not None:
+            metrics["perplexity"] = statistics.perplexity
         self.step += 1
-        metrics = {**terms, "loss": loss, "gradient_norm": norm}
-        if output.quantized is not None:
-            metrics["perplexity"] = output.quantized.perplexity
-        return {name: value.detach() for name, value in metrics.items()}
+        return metrics | {"gradient_norm": norm, "skipped": torch.tensor(float(self.guard.skipped))}
 
     @torch.no_grad()
     def initialise_codebooks(self, batches: Iterable[Example]) -> None:
-        """K-means, stage by stage, on the latents of a few batches."""
-        self.model.quantizer.generator.manual_seed(self.recipe.run.seed)
-        latents = [self.model.encoder(batch.waveform, Stream()).mT.flatten(0, 1) for batch in batches]
-        self.model.quantizer.initialise(torch.cat(latents))
-        self.averaged.quantizer.load_state_dict(self.model.quantizer.state_dict())
+        """K-means, stage by stage, on the latents of a few batches; of each this process's share."""
+        quantizer = self.model.quantizer
+        quantizer.generator.manual_seed(self.recipe.run.seed)
+        latents = [self.world.gather(self.model.encoder(b.waveform, Stream()).mT.flatten(0, 1)) for b in batches]
+        if self.world.leads:
+            quantizer.initialise(torch.cat(latents))
+        self.world.copy_from_lead(quantizer.buffers())
+        self.averaged.quantizer.load_state_dict(quantizer.state_dict())
+        self.has_codebooks = True
 
-    def _draw_stages(self, batch: int, rng: np.random.Generator) -> Tensor:
-        """Quantizer dropout: stages in use for each item [batch]."""
-        stages = rng.integers(1, self.recipe.model.num_stages + 1, batch)
-        stages[: round(batch * self.recipe.quantizer.full_share)] = self.recipe.model.num_stages
-        return torch.from_numpy(stages).to(self.device)
+    def _connect(self) -> None:
+        """Make the forward pass: several processes average the gradients in its backward pass."""
+        module: nn.Module = self.model
+        self._parallel: DistributedDataParallel | None = None
+        if self.world.size > 1:
+            module = self._parallel = _parallel(self.model, self.device)
+        self._forward: Callable[..., Reconstruction] = torch.compile(module) if self.recipe.run.compile else module
 
-    def _loss_terms(self, output: Reconstruction, waveform: Tensor) -> dict[str, Tensor]:
+    def _freeze(self) -> None:
+        """Give the model the averaged encoder and codebooks, for good: they are what is exported."""
+        if not next(self.model.encoder.parameters()).requires_grad:
+            return
+        if not self.has_codebooks:
+            raise ConfigError("phases.decoder_only_from comes before quantizer.start_step: there are no codebooks yet")
+        self.model.encoder.load_state_dict(self.averaged.encoder.state_dict())
+        self.model.quantizer.load_state_dict(self.averaged.quantizer.state_dict())
+        self.model.encoder.requires_grad_(False)
+        self._connect()
+
+    def _parts(self, batch: Example) -> list[Part]:
+        """Cut this process's share of a batch into parts, and draw what is random about them."""
+        recipe, model = self.recipe, self.model
+        rng = np.random.default_rng([recipe.run.seed, self.step])
+        model.quantizer.generator.manual_seed(int(rng.integers(2**63)))
+        stages, noise = self._draw_stages(rng), None if self.quantizes else self._draw_noise(batch.waveform.shape[-1])
+        mine, parts = self.world.share(recipe.data.batch_size), []
+        each = len(mine) // recipe.optimizer.accumulate
+        for first in range(0, len(mine), each):
+            local, here = slice(first, first + each), slice(mine.start + first, mine.start + first + each)
+            waveform, target = batch.waveform[local], batch.target[local]
+            with torch.no_grad():
+                coefficients = compress(model.encoder.mdct(target, Stream()), recipe.model.power)
+            share = float(stages[here].mean() / stages.mean())
+            used = torch.from_numpy(stages[here]).to(self.device)
+            white = None if noise is None else noise[here].to(self.device)
+            parts.append(Part(waveform, target, coefficients, used, share, white))
+        return parts
+
+    def _draw_stages(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Quantizer dropout: stages in use for each item of the whole batch [batch]."""
+        batch, most = self.recipe.data.batch_size, self.recipe.model.num_stages
+        stages = rng.integers(1, most + 1, batch)
+        stages[: round(batch * self.recipe.quantizer.full_share)] = most
+        return stages
+
+    def _draw_noise(self, samples: int) -> Tensor:
+        """White noise for the latents of the whole batch [batch, dim, frame], on the CPU."""
         config = self.recipe.model
-        ahead = config.lookahead * config.stride
-        with torch.no_grad():
-            target = compress(self.model.encoder.mdct(waveform, Stream()), config.power)
-        coefficients, target = output.coefficients[..., ahead:].float(), target[..., : target.shape[-1] - ahead]
-        terms = {"signed": signed_error(coefficients, target, self.recipe.loss.signed_focus)}
+        shape = (self.recipe.data.batch_size, config.latent_dim, samples // config.hop_length)
+        return torch.randn(shape, generator=self.model.quantizer.generator)
+
+    def _mean_energy(self, parts: Sequence[Part]) -> Tensor:
+        """What the signed error is relative to [], mean over all parts of all processes."""
+        focus = self.recipe.loss.signed_focus
+        energies = [signed_energy(self._heard(part.coefficients), focus) for part in parts]
+        [energy] = self.world.sum(torch.stack(energies).sum())
+        return energy / (len(parts) * self.world.size)
+
+    def _heard(self, coefficients: Tensor) -> Tensor:
+        """The target's coefficients that the decoder has answered by the end [item, mdct_hop, mdct frame]."""
+        config = self.recipe.model
+        return coefficients[..., : coefficients.shape[-1] - config.lookahead * config.stride]
+
+    def _pass(self, part: Part, energy: Tensor, last: bool) -> Passed:
+        """Forward and backward: adds this part's gradients; the last one averages them over the processes."""
+        local = nullcontext() if last or self._parallel is None else self._parallel.no_sync()
+        with local:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16"):
+                output = self._forward(part.waveform, part.stages, part.noise is None, part.noise)
+            decoded, reference = self._aligned(output, part)
+            terms = self._loss_terms(output, part, energy, decoded, reference)
+            loss = torch.stack([weight * terms[name] for name, weight in self._loss_weights().items()]).sum()
+            (loss / self.recipe.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
+        terms = {name: value.detach() for name, value in terms.items()} | {"loss": loss.detach()}
+        codes = None if output.quantized is None else output.quantized.codes
+        return Passed(terms, decoded.detach(), reference, output.latents.detach(), codes)
+
+    def _aligned(self, output: Reconstruction, part: Part) -> tuple[Tensor, Tensor]:
+        """The output, and the target that it is to equal, without the codec's delay [item, 1, sample]."""
+        delay = self.recipe.model.delay
+        return output.waveform[..., delay:], part.target[..., : part.target.shape[-1] - delay]
+
+    def _loss_terms(
+        self, output: Reconstruction, part: Part, energy: Tensor, decoded: Tensor, reference: Tensor
+    ) -> dict[str, Tensor]:
+        config = self.recipe.model
+        coefficients = output.coefficients[..., config.lookahead * config.stride :].float()
+        target = self._heard(part.coefficients)
+        terms = {"signed": signed_error(coefficients, target, self.recipe.loss.signed_focus, energy)}
         if self._handover() > 0:
-            reference = waveform[:, 0, : waveform.shape[-1] - config.delay]
-            spectral = spectral_losses(output.waveform[:, 0, config.delay :], reference, config.sample_rate)
-            terms.update(spectral._asdict())
+            terms |= spectral_losses(decoded[:, 0], reference[:, 0], config.sample_rate)._asdict()
+            for name in used_perceptual(self.recipe.loss):
+                terms[name] = PERCEPTUAL[name](decoded[:, 0], reference[:, 0], config.sample_rate)
+        if self.adversary is not None and self.adversarial_share:
+            terms |= self.adversary.terms(reference, decoded)
         if output.quantized is not None:
-            terms["commitment"] = output.quantized.commitment_loss
+            terms["commitment"] = part.stages_share * output.quantized.commitment_loss
         return terms
+
+    def _over_all(self, passed: Sequence[Passed]) -> tuple[dict[str, Tensor], Statistics | None]:
+        """Mean terms over all parts of all processes, and what codebooks learn from the latents of all of them."""
+        world, terms = self.world, [part.terms for part in passed]
+        means = torch.stack([torch.stack([values[name] for values in terms]).mean() for name in terms[0]]) / world.size
+        statistics = None
+        if passed[0].codes is None:
+            [means] = world.sum(means)
+        else:
+            latents = torch.cat([part.latents for part in passed])
+            codes = torch.cat([part.codes for part in passed if part.codes is not None])
+            mine = self.model.quantizer.observe(latents, codes, world.rank, world.size)
+            means, *sums = world.sum(means, *mine)
+            statistics = Statistics(*sums)
+        return dict(zip(terms[0], means, strict=True)), statistics
+
+    def _learn(self, statistics: Statistics | None) -> None:
+        """Move weights, codebooks and their average."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+        if statistics is not None and not self.freezes:
+            self.model.quantizer.learn(statistics)
+        self.average.update_parameters(self.model)
+
+    def _teach(self, adversary: Adversary, passed: Sequence[Passed]) -> dict[str, Tensor]:
+        """Let the discriminators learn from this step's output; returns their metrics over all processes."""
+        reference = torch.cat([part.reference for part in passed])
+        metrics = adversary.learn(reference, torch.cat([part.decoded for part in passed]))
+        [sums] = self.world.sum(torch.stack([*metrics.values()]))
+        return dict(zip(metrics, sums / self.world.size, strict=True))
 
     def _handover(self) -> float:
         """How far the hand-over to the spectral losses has come, 0 to 1."""
@@ -127,12 +317,16 @@ class Trainer:
         return min(1.0, max(0.0, (self.step - loss.handover_start) / max(1, loss.handover_steps)))
 
     def _loss_weights(self) -> dict[str, float]:
-        return loss_weights(self.recipe.loss, self._handover(), self.quantizes)
+        used = loss_weights(self.recipe.loss, self._handover(), self.quantizes)
+        share, config = self.adversarial_share, self.recipe.discriminator
+        if share:
+            used |= {"adversarial": share * config.adversarial, "feature": share * config.feature}
+        return used
 
     def _begin_with(self, init: Path) -> None:
         model = weights.load(init, self.device)
-        if model.config != self.recipe.model:
-            raise ConfigError(f"{init} is a model of other sizes than the recipe's")
+        if differing := sizes_that_differ(model.config, self.recipe.model):
+            raise ConfigError(f"{init} is a model of other sizes than the recipe's: {', '.join(differing)}")
         self.model.load_state_dict(model.state_dict())
         for codebook in self.model.quantizer.stages:
             codebook.counts.fill_(1.0)
@@ -146,15 +340,39 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "guard": self.guard.state(),
+            "adversary": None if self.adversary is None else self.adversary.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned."""
+        """Go back to what `state` returned, also before there were a guard and discriminators."""
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+        if "guard" in state:
+            self.guard.load_state(state["guard"])
+        if self.adversary is not None and state.get("adversary") is not None:
+            self.adversary.load_state(state["adversary"])
+        self.has_codebooks = bool(self.model.quantizer.stages[0].counts.any())
+
+
+def _parallel(model: nn.Module, device: torch.device) -> DistributedDataParallel:
+    """The model as one of several alike, whose gradients are averaged; buffers change alike by themselves."""
+    gpu = [device] if device.type == "cuda" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.14 has a new name for `broadcast_buffers`
+        return DistributedDataParallel(model, gpu, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def _check_shares(recipe: Recipe, world: World) -> None:
+    batch, accumulate = recipe.data.batch_size, recipe.optimizer.accumulate
+    if batch % (world.size * accumulate):
+        raise ConfigError(
+            f"data.batch_size = {batch} cannot be shared out evenly among {world.size} processes "
+            f"times {accumulate} parts (optimizer.accumulate); choose a multiple of {world.size * accumulate}"
+        )
 
 
 def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
@@ -184,7 +402,13 @@ def loss_weights(config: LossConfig, handover: float, quantizes: bool) -> dict[s
     used = {"signed": config.signed + handover * (config.signed_final - config.signed)}
     if handover > 0:
         spectral = {"mel": config.mel, "magnitude": config.magnitude, "complex": config.complex}
-        used |= {name: handover * weight for name, weight in spectral.items()}
+        used |= {name: handover * weight for name, weight in (spectral | used_perceptual(config)).items()}
     if quantizes:
         used["commitment"] = config.commitment
     return used
+
+
+def used_perceptual(config: LossConfig) -> dict[str, float]:
+    """Weights of the perceptual losses that are in use, by name."""
+    weights = {name: float(getattr(config, name)) for name in PERCEPTUAL}
+    return {name: weight for name, weight in weights.items() if weight > 0}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vqcodec.errors import AudioError
 from vqcodec.models.autoencoder import Autoencoder
+from vqcodec.models.config import ModelConfig
 from vqcodec.models.layers import Stream
 from vqcodec.models.quantizer import perplexity
 
@@ -20,6 +21,9 @@ from .metrics import si_sdr
 
 SHORTEST_S = 1.0
 """Files shorter than this are left out: they are mostly silence."""
+
+SCORES = {"mel": False, "magnitude": False, "complex": False, "si_sdr": True, "perplexity_min": True}
+"""What `validate` scores, by the name before "@", and whether higher is better."""
 
 
 @torch.no_grad()
@@ -34,8 +38,7 @@ def validate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool)
     model.eval()
     scores: dict[str, list[float]] = {}
     codes = []
-    stages = model.config.num_stages
-    choices = sorted({max(1, stages // 4), max(1, stages // 2), stages}) if quantizes else [0]
+    choices = stage_choices(model.config) if quantizes else [0]
     for recording in recordings:
         waveform, target = recording.waveform[0].numpy(), recording.target[0].numpy()
         if len(waveform) < SHORTEST_S * model.config.sample_rate:
@@ -53,6 +56,12 @@ def validate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool)
         together = torch.cat(codes, dim=-1)[0]  # [stage, frame]
         means["perplexity_min"] = min(float(perplexity(row, model.config.codebook_size)) for row in together)
     return means
+
+
+def stage_choices(config: ModelConfig) -> list[int]:
+    """The numbers of stages that are listened to: a quarter, half and all."""
+    stages = config.num_stages
+    return sorted({max(1, stages // 4), max(1, stages // 2), stages})
 
 
 def _encode(model: Autoencoder, waveform: NDArray[np.float32], device: torch.device) -> torch.Tensor:

@@ -8,7 +8,7 @@ import pytest
 from vqcodec.cli import display, progress
 from vqcodec.cli.display import Clock, LiveDisplay, PlainDisplay, clock_time, training_display
 
-METRICS = {"signed": 0.123, "mel": 1.25, "loss": 4.5, "audio_s_per_s": 25.3}
+METRICS = {"signed": 0.123, "mel": 1.25, "loss": 4.5, "audio_s_per_s": 25.3, "data_share": 0.02}
 
 
 class Terminal(io.StringIO):
@@ -65,7 +65,16 @@ def test_a_panel_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         shown.update(20, 1000, METRICS, [500.4, 600.0])
         shown.validation(20, {"si_sdr": 3.25})
     text = terminal.getvalue()
-    for words in ("[8 M] parameters", "step 20/1000", "25 audio s/s", "signed", "4.5", "perplexity", "si_sdr 3.25"):
+    for words in (
+        "[8 M] parameters",
+        "step 20/1000",
+        "25 audio s/s",
+        "2% waiting",
+        "signed",
+        "4.5",
+        "perplexity",
+        "si_sdr 3.25",
+    ):
         assert words in text
 
 

@@ -60,6 +60,17 @@ def greedy(rvq: ResidualVQ, latents: Tensor) -> Tensor:
     return torch.stack(codes, 1)
 
 
+def learn(rvq: ResidualVQ, latents: Tensor) -> None:
+    """Let the codebooks learn from one batch [batch, dim, frame]."""
+    rvq.learn(rvq.observe(latents, rvq(latents).codes))
+
+
+def update(book: Codebook, x: Tensor, codes: Tensor, decay: float, dead_share: float) -> None:
+    """Let one codebook learn from x [vector, dim] and its codes; dead codes become vectors out of x."""
+    picks = torch.randperm(max(len(x), len(book.vectors)), generator=seeded()) % len(x)
+    book.update(*book.assign(x, codes), x[picks[: len(book.vectors)]], decay, dead_share)
+
+
 def error(rvq: ResidualVQ, latents: Tensor, **options: int) -> float:
     return (rvq.decode(rvq.encode(latents, **options)) - latents).square().mean().item()
 
@@ -173,7 +184,7 @@ def test_moving_average_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     book = codebook_of(torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, -1.0]]), counts)
     old_sums = book.sums.double().numpy().copy()
     x = torch.tensor([[1.5, 0.5], [0.5, -0.5], [3.0, 1.0], [0.0, 3.0]])
-    book.update(x, torch.tensor([0, 0, 0, 1]), decay=0.75, dead_share=0.0, generator=seeded())
+    update(book, x, torch.tensor([0, 0, 0, 1]), decay=0.75, dead_share=0.0)
 
     new_counts = 0.75 * counts.numpy() + 0.25 * np.array([3, 1, 0])
     new_sums = 0.75 * old_sums + 0.25 * np.array([[5.0, 1.0], [0.0, 3.0], [0.0, 0.0]])
@@ -188,32 +199,32 @@ def test_smoothing_is_hardly_felt() -> None:
     book = codebook_of(torch.randn(4, DIM, generator=seeded()), torch.tensor([0.5, 1.0, 5.0, 20.0]))
     before = book.vectors.clone()
     x = before[:1]  # a vector that is where its code is already
-    book.update(x, torch.tensor([0]), decay=0.99, dead_share=0.0, generator=seeded())
+    update(book, x, torch.tensor([0]), decay=0.99, dead_share=0.0)
     torch.testing.assert_close(book.vectors, before, rtol=3e-4, atol=0)
 
 
 def test_an_unused_code_stays_where_it_is() -> None:
     book = codebook_of(torch.tensor([[1.0, 1.0], [5.0, 5.0], [7.0, 7.0]]), torch.tensor([3.0, 0.0, 3.0]))
     book.vectors[1] = 5.0
-    book.update(torch.ones(6, 2), torch.zeros(6, dtype=torch.int64), 0.9, dead_share=0.0, generator=seeded())
+    update(book, torch.ones(6, 2), torch.zeros(6, dtype=torch.int64), 0.9, dead_share=0.0)
     assert book.vectors[1].tolist() == [5.0, 5.0]
     torch.testing.assert_close(book.vectors[2], torch.tensor([7.0, 7.0]), rtol=1e-4, atol=0)
 
 
 def test_codes_move_to_the_means_of_their_vectors() -> None:
-    rvq = stack_of(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).train()
+    rvq = stack_of(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
     centres = torch.tensor([[3.0, 1.0], [-3.0, 1.0]])
     for step in range(60):
         noise = 0.1 * torch.randn(64, 2, generator=seeded(step))
         rvq.decay = 0.9
-        rvq((centres.repeat(32, 1) + noise).T[None])
+        learn(rvq, (centres.repeat(32, 1) + noise).T[None])
     torch.testing.assert_close(vectors_of(rvq)[0], centres, atol=0.05, rtol=0)
 
 
 def test_a_dead_code_becomes_a_live_vector_for_good() -> None:
     book = codebook_of(torch.tensor([[1.0, 0.0], [0.0, 1.0], [50.0, 50.0]]), torch.tensor([20.0, 20.0, 0.5]))
     x = torch.tensor([[1.0, 0.2], [1.2, -0.2], [0.1, 1.0], [-0.2, 0.9]])
-    book.update(x, book.nearest(x), decay=0.99, dead_share=0.1, generator=seeded())
+    update(book, x, book.nearest(x), decay=0.99, dead_share=0.1)
     live = book.vectors[2].clone()
     assert (x == live).all(1).any()
     torch.testing.assert_close(book.sums[2], live * book.counts[2])
@@ -221,7 +232,7 @@ def test_a_dead_code_becomes_a_live_vector_for_good() -> None:
 
     far = torch.tensor([[0.0, 9.0]])  # the next steps give it nothing, and leave it where it is
     for _ in range(3):
-        book.update(far, book.nearest(far), decay=0.99, dead_share=0.1, generator=seeded())
+        update(book, far, book.nearest(far), decay=0.99, dead_share=0.1)
     torch.testing.assert_close(book.vectors[2], live, rtol=1e-3, atol=1e-4)
 
 
@@ -229,7 +240,7 @@ def test_only_dead_codes_are_replaced() -> None:
     counts = torch.tensor([10.0, 1.2, 0.8, 0.0])  # a tenth of the mean, 3, is 0.3
     book = codebook_of(torch.arange(8.0).reshape(4, 2), counts)
     before = book.vectors.clone()
-    book.replace(counts < 0.1 * counts.mean(), torch.full((5, 2), 99.0), seeded())
+    book.replace(counts < 0.1 * counts.mean(), torch.full((4, 2), 99.0))
     assert torch.equal(book.vectors[:3], before[:3])
     assert torch.equal(book.counts, torch.tensor([10.0, 1.2, 0.8, 3.0]))
     assert torch.equal(book.vectors[3], torch.tensor([99.0, 99.0]))
@@ -240,26 +251,26 @@ def test_only_dead_codes_are_replaced() -> None:
 def test_the_threshold_is_a_share_of_the_mean(count: float, dies: bool) -> None:
     book = codebook_of(torch.tensor([[0.0], [10.0], [20.0]]), torch.tensor([3.0, 3.0, count]))
     x = torch.tensor([[0.0], [10.0]])
-    book.update(x, book.nearest(x), decay=0.999, dead_share=0.1, generator=seeded())
+    update(book, x, book.nearest(x), decay=0.999, dead_share=0.1)
     assert (book.vectors[2] < 15).item() is dies
 
 
 def test_every_stage_learns_from_what_is_left() -> None:
     first, second = torch.tensor([[10.0, 0.0], [20.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, -1.0]])
-    rvq = stack_of(first, second).train()
+    rvq = stack_of(first, second)
     rvq.decay = 0.5
     for _ in range(20):
-        rvq(torch.tensor([[10.0, 3.0], [10.0, -3.0], [20.0, 3.0], [20.0, -3.0]]).T[None])
+        learn(rvq, torch.tensor([[10.0, 3.0], [10.0, -3.0], [20.0, 3.0], [20.0, -3.0]]).T[None])
     torch.testing.assert_close(vectors_of(rvq)[0], first, atol=1e-2, rtol=0)
     torch.testing.assert_close(vectors_of(rvq)[1], 3 * second, atol=1e-2, rtol=0)
 
 
 def test_the_same_seed_draws_the_same() -> None:
     def trained(seed: int) -> list[Tensor]:
-        rvq = random_stack(size=32).train()  # more codes than get used
+        rvq = random_stack(size=32)  # more codes than get used
         rvq.dead_share = 1.0
         rvq.generator.manual_seed(seed)
-        rvq(latents_of())
+        learn(rvq, latents_of())
         return list(rvq.state_dict().values())
 
     assert all(map(torch.equal, trained(1), trained(1)))
@@ -269,8 +280,53 @@ def test_the_same_seed_draws_the_same() -> None:
 def test_codebooks_have_no_gradients() -> None:
     rvq = random_stack().train()
     assert not list(rvq.parameters())
-    rvq(latents_of().requires_grad_())
+    learn(rvq, latents_of().requires_grad_())
     assert not any(buffer.requires_grad for buffer in rvq.buffers())
+
+
+def test_quantizing_changes_no_codebook() -> None:
+    rvq, before = random_stack().train(), random_stack()
+    rvq(latents_of())
+    rvq.observe(latents_of(), rvq(latents_of()).codes)
+    assert all(map(torch.equal, rvq.state_dict().values(), before.state_dict().values()))
+
+
+def test_statistics_by_hand() -> None:
+    rvq, latents = random_stack(size=5), latents_of()
+    seen = rvq.observe(latents, rvq(latents).codes)
+    residual = latents.mT.flatten(0, 1)
+    for stage, vectors in enumerate(vectors_of(rvq)):
+        code = torch.cdist(residual, vectors).argmin(1)
+        for index in range(5):
+            assert seen.counts[stage, index] == (code == index).sum()
+            torch.testing.assert_close(seen.sums[stage, index], residual[code == index].sum(0), rtol=1e-4, atol=1e-4)
+        drawn = (seen.live[stage][:, None] == residual).all(-1)  # [code, vector]
+        assert drawn.any(1).all()
+        assert drawn.any(0).sum() == 5  # none of them twice
+        residual = residual - vectors[code]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 6])
+def test_statistics_of_parts_add_up(parts: int) -> None:
+    rvq, latents = random_stack(size=32), latents_of(6)
+    codes = rvq(latents).codes
+    rvq.generator.manual_seed(3)
+    whole = rvq.observe(latents, codes)
+    sums = [torch.zeros_like(tensor) for tensor in whole]
+    for part, (x, y) in enumerate(zip(latents.chunk(parts), codes.chunk(parts), strict=True)):
+        rvq.generator.manual_seed(3)
+        sums = [a + b for a, b in zip(sums, rvq.observe(x, y, part, parts), strict=True)]
+    counts, totals, live = sums
+    assert torch.equal(counts, whole.counts)
+    assert torch.equal(live, whole.live)  # one part has each of them, so nothing is rounded
+    torch.testing.assert_close(totals, whole.sums, rtol=1e-5, atol=1e-5)
+
+
+def test_fewer_vectors_than_codes_are_drawn_in_turn() -> None:
+    rvq, latents = random_stack(size=8), latents_of(1, 3)
+    live = rvq.observe(latents, rvq(latents).codes).live[0]
+    times = (live[:, None] == latents[0].T).all(-1).sum(0)
+    assert sorted(times.tolist()) == [2, 3, 3]
 
 
 # Initialisation
@@ -371,15 +427,13 @@ def test_gradients_pass_straight_through() -> None:
     torch.testing.assert_close(latents.grad, weights, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_items_use_their_own_number_of_stages(training: bool) -> None:
+def test_items_use_their_own_number_of_stages() -> None:
     rvq, latents = random_stack(), latents_of()
     whole = greedy(rvq, latents)
-    before = random_stack()
-    out: Quantized = rvq.train(training)(latents, torch.tensor([1, 4, 2]))
+    out: Quantized = rvq(latents, torch.tensor([1, 4, 2]))
     assert torch.equal(out.codes, whole)
     for item, stages in enumerate([1, 4, 2]):
-        expected = before.decode(whole[item : item + 1, :stages])
+        expected = rvq.decode(whole[item : item + 1, :stages])
         torch.testing.assert_close(out.latents[item : item + 1], expected, atol=1e-5, rtol=0)
 
 
@@ -415,6 +469,13 @@ def test_imitated_noise_has_the_power_of_the_bits() -> None:
     assert noise.mean((1, 2)).abs().max() < 0.1
 
 
+def test_imitated_noise_may_be_given() -> None:
+    rvq, latents, stages = random_stack(), latents_of(), torch.tensor([1, 4, 2])
+    noise = torch.randn(latents.shape, generator=seeded(5))
+    rvq.generator.manual_seed(5)
+    assert torch.equal(rvq.imitate(latents, stages, noise), rvq.imitate(latents, stages))
+
+
 def test_imitated_noise_is_drawn_from_the_generator() -> None:
     def drawn(seed: int) -> Tensor:
         rvq = random_stack()
@@ -438,8 +499,9 @@ def test_perplexity_bounds() -> None:
 
 def test_perplexity_of_every_stage() -> None:
     rvq = stack_of(torch.tensor([[0.0], [10.0]]), torch.tensor([[-1.0], [1.0]]))
-    out = rvq(torch.tensor([[[9.0, 11.0, 9.0, 11.0]]]))
-    torch.testing.assert_close(out.perplexity, torch.tensor([1.0, 2.0]))
+    latents = torch.tensor([[[9.0, 11.0, 9.0, 11.0]]])
+    seen = rvq.observe(latents, rvq(latents).codes)
+    torch.testing.assert_close(seen.perplexity, torch.tensor([1.0, 2.0]))
 
 
 def test_autocast_changes_no_code() -> None:

@@ -1,21 +1,31 @@
 """Training: it learns, it resumes bit for bit, an interruption loses nothing, and what it exports decodes."""
 
 import json
+import math
 import os
+import shutil
 import signal
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from synthetic import voice
 from vqcodec import Codec, audio
-from vqcodec.errors import ConfigError, CorruptFile
-from vqcodec.recipes import config
+from vqcodec.cli.main import app
+from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
+from vqcodec.recipes import checkpoints, config, memory
+from vqcodec.recipes.best import Best
+from vqcodec.recipes.board import spectrogram
 from vqcodec.recipes.checkpoints import export
+from vqcodec.recipes.logbook import Logbook, Meter
 from vqcodec.recipes.train import train
-from vqcodec.recipes.trainer import learning_rate_share, loss_weights
+from vqcodec.recipes.trainer import Trainer, learning_rate_share, loss_weights
 
 TINY = [
     "model.name=tiny",
@@ -37,6 +47,7 @@ TINY = [
     "loss.handover_steps=4",
     "quantizer.start_step=4",
     "quantizer.kmeans_batches=4",
+    "run.tensorboard=false",
     "run.log_every=2",
     "run.validate_every=8",
     "run.steps=16",
@@ -85,7 +96,7 @@ def recipe(*overrides: str) -> config.Recipe:
 
 
 def states(run: Path) -> dict:
-    return torch.load(sorted((run / "checkpoints").glob("*.pt"))[-1], weights_only=True)
+    return torch.load(sorted((run / "checkpoints").glob("step_*.pt"))[-1], weights_only=True)
 
 
 def assert_same(a: object, b: object, where: str = "") -> None:
@@ -124,9 +135,10 @@ def test_a_run_leaves_metrics_and_weights_that_decode(speech: Path, tmp_path: Pa
     assert weights == tmp_path / "run" / "tiny.safetensors"
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     logged = [line for line in lines if "loss" in line]
-    assert [line["step"] for line in logged] == list(range(2, 61, 2)) == notes.steps
+    assert [line["step"] for line in logged] == sorted({1, 5, *range(2, 61, 2)})  # early ones first
+    assert [line["step"] for line in logged] == notes.steps
     assert logged[-1]["signed"] < 0.7 * logged[0]["signed"]
-    assert {"mel", "complex", "commitment", "audio_s_per_s", "learning_rate"} <= logged[-1].keys()
+    assert {"mel", "complex", "commitment", "audio_s_per_s", "data_share", "learning_rate"} <= logged[-1].keys()
     assert len(logged[-1]["perplexity"]) == 3
     assert notes.scores[-1].keys() >= {"mel@1", "mel@3", "complex@3", "si_sdr@3", "perplexity_min"}
     codec = Codec.load(weights)
@@ -151,10 +163,7 @@ def test_folders_that_hold_a_run_or_none(speech: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="other sizes"):
         train(recipe("model.latent_dim=8"), [speech], run, display=Notes(), resume=True)
     with pytest.raises(ConfigError, match="--force"):
-        export(run, run / "tiny.safetensors")
-    (sorted((run / "checkpoints").glob("*.pt"))[-1]).write_bytes(b"nothing like a checkpoint")
-    with pytest.raises(CorruptFile, match="not a readable checkpoint"):
-        export(run, run / "other.safetensors")
+        export(run, run / "tiny.safetensors", report=print)
 
 
 def test_training_can_begin_with_exported_weights(speech: Path, tmp_path: Path) -> None:
@@ -170,7 +179,7 @@ def test_training_can_begin_with_exported_weights(speech: Path, tmp_path: Path) 
 def test_old_checkpoints_go(speech: Path, tmp_path: Path) -> None:
     train(recipe("run.checkpoint_minutes=1e-9", "run.steps=6"), [speech], tmp_path / "run", display=Notes())
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
-    assert names == ["step_00000005.pt", "step_00000006.pt"]
+    assert names == ["best.json", "best.pt", "step_00000005.pt", "step_00000006.pt"]
 
 
 def test_learning_rate_warms_up_and_falls_to_its_final_share() -> None:
@@ -200,3 +209,277 @@ def test_no_cuda_is_one_clear_line(speech: Path, tmp_path: Path) -> None:
         pytest.skip("a CUDA device is available here")
     with pytest.raises(ConfigError, match="no CUDA device"):
         train(recipe(), [speech], tmp_path / "run", display=Notes(), device="cuda")
+
+
+def test_training_can_begin_with_weights_of_another_name_but_not_of_other_sizes(speech: Path, tmp_path: Path) -> None:
+    first = train(recipe("run.steps=6"), [speech], tmp_path / "first", display=Notes())
+    notes = Notes()
+    settings = recipe("run.steps=2", "run.log_every=1", "run.validate_every=2", "model.name=voice_of_mine")
+    weights = train(settings, [speech], tmp_path / "second", display=notes, init=first)
+    assert weights is not None and weights.name == "voice_of_mine.safetensors"
+    assert {"mel@1", "mel@3"} <= notes.scores[0].keys()  # its codebooks are in from the first step, before start_step
+    with pytest.raises(ConfigError, match=r"other sizes than the recipe's: latent_dim 16 -> 8$"):
+        train(recipe("model.latent_dim=8"), [speech], tmp_path / "third", display=Notes(), init=first)
+
+
+@pytest.fixture(scope="module")
+def finished(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 8 steps with checkpoints of the last two; tests copy it."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    train(recipe("run.checkpoint_minutes=1e-9", "run.steps=8"), [speech], run, display=Notes())
+    return run
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut_short, flip_a_bit, empty])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    finished: Path, speech: Path, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    run, whole = tmp_path / "run", states(finished)
+    shutil.copytree(finished, run)
+    damage(run / "checkpoints" / "step_00000008.pt")
+    notes = Notes()
+    train(recipe("run.steps=8"), [speech], run, display=notes, resume=True)
+    [told] = [message for message in notes.messages if "step_00000008.pt" in message]
+    assert "not a readable checkpoint" in told and "going back to the one before" in told
+    assert "resuming at step 7" in notes.messages
+    assert_same(states(run)["model"], whole["model"])
+    assert sorted(path.name for path in run.glob("checkpoints/step_*")) == ["step_00000007.pt", "step_00000008.pt"]
+
+
+def test_without_any_readable_checkpoint_there_is_no_resuming(finished: Path, tmp_path: Path) -> None:
+    run, messages = tmp_path / "run", list[str]()
+    shutil.copytree(finished, run)
+    for path in run.glob("checkpoints/step_*.pt"):
+        cut_short(path)
+    assert checkpoints.load(run, messages.append)["step"] == 8  # the best one is still there
+    assert len(messages) == 2
+    cut_short(run / "checkpoints" / "best.pt")
+    with pytest.raises(CorruptFile, match="not one of its 3 checkpoints can be read"):
+        export(run, tmp_path / "weights.safetensors", report=messages.append)
+
+
+def test_checkpoints_of_steps_to_come_are_dropped(tmp_path: Path) -> None:
+    for step in (100, 200, 150):
+        checkpoints.save(tmp_path, {"step": step})
+    assert sorted(path.name for path in tmp_path.glob("checkpoints/*")) == ["step_00000100.pt", "step_00000150.pt"]
+
+
+SAVE_FOR_EVER = """
+import sys, torch
+from pathlib import Path
+from vqcodec.recipes import checkpoints
+run, step = Path(sys.argv[1]), 0
+while True:
+    step += 1
+    checkpoints.save(run, {"step": step, "weights": torch.full((500_000,), float(step))})
+    print(step, flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals that stop a process")
+def test_at_any_moment_there_is_a_whole_checkpoint(tmp_path: Path) -> None:
+    script, messages = tmp_path / "save.py", list[str]()
+    script.write_text(SAVE_FOR_EVER)
+    with subprocess.Popen([sys.executable, script, tmp_path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for moment in range(8):
+            saved = [int(process.stdout.readline()) for _ in range(2)]
+            time.sleep(0.002 * moment)  # somewhere in the midst of the next one
+            process.send_signal(signal.SIGSTOP)  # the disk is now as if it had been killed
+            state = checkpoints.load(tmp_path, messages.append)
+            assert state["step"] >= saved[-1]
+            assert state["weights"].unique().tolist() == [state["step"]]
+            process.send_signal(signal.SIGCONT)
+        process.kill()
+    assert messages == []
+
+
+def test_a_full_disk_leaves_the_checkpoints_there_are(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits the size of files")
+    checkpoints.save(tmp_path, {"step": 1, "weights": torch.ones(1000)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(VqcodecError, match=r"cannot write .*step_00000002\.pt: (File too large|is the disk full)"):
+            checkpoints.save(tmp_path, {"step": 2, "weights": torch.ones(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.glob("checkpoints/*")] == ["step_00000001.pt"]
+    assert checkpoints.load(tmp_path, print)["step"] == 1
+
+
+def test_the_best_checkpoint_is_kept_by_the_direction_of_its_score(tmp_path: Path) -> None:
+    def kept(folder: str, by: str, values: Sequence[float]) -> list[bool]:
+        best = Best(tmp_path / folder, by)
+        return [
+            best.offer({"mel@1": 9.0, "mel@2": value, "si_sdr@2": value}, {"step": step})
+            for step, value in enumerate(values)
+        ]
+
+    for folder in "abcd":
+        (tmp_path / folder).mkdir()
+    assert kept("a", "mel@2", [3.0, 2.0, 2.5, math.nan, 1.0]) == [True, True, False, False, True]
+    assert kept("b", "si_sdr", [-3.0, math.nan, 2.0, 1.0, 4.0]) == [True, False, True, False, True]
+    assert kept("c", "mel", [3.0, 2.0]) == [True, True]
+    assert kept("c", "mel", [2.5, 1.0]) == [False, True]  # resumed: what was noted counts
+    assert kept("c", "si_sdr", [-9.0]) == [True]  # unless it was another score
+    assert kept("d", "complex", [1.0]) == [False]
+    noted = json.loads((tmp_path / "a" / "checkpoints" / "best.json").read_text())
+    assert (noted["step"], noted["by"], noted["value"]) == (4, "mel@2", 1.0)
+
+
+def test_the_best_weights_can_be_exported(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    state = states(run)
+    state["step"] = 5
+    checkpoints.write(run, "best.pt", state)
+    assert export(run, tmp_path / "best.safetensors", best=True, report=print) == 5
+    assert export(run, tmp_path / "last.safetensors", report=print) == 8
+    assert Codec.load(tmp_path / "best.safetensors").name == "tiny"
+    (run / "checkpoints" / "best.pt").unlink()
+    with pytest.raises(ConfigError, match="no best checkpoint"):
+        export(run, tmp_path / "none.safetensors", best=True, report=print)
+
+
+def test_lines_of_steps_that_come_again_leave_the_metrics_file(tmp_path: Path) -> None:
+    with Logbook(tmp_path) as log:
+        for step in (1, 2, 3, 4):
+            log.training(step, {"loss": 1.0 / step}, [5.0])
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-10])  # killed in the midst of a line
+    with Logbook(tmp_path, step=2) as log:
+        log.training(3, {"loss": 7.0}, [5.0])
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert lines[-1] == {"step": 3, "loss": 7.0, "perplexity": [5.0]}
+
+
+def test_tensorboard_has_curves_sound_pictures_and_codes(speech: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = recipe("run.tensorboard=true", "run.steps=8", "run.validate_every=4")
+    train(settings, [speech], tmp_path / "run", display=Notes())
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0, "audio": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert {"training/loss", "training/data_share", "validation/mel_at_3", "perplexity/stage_3"} <= set(tags["scalars"])
+    assert [event.step for event in events.Scalars("training/loss")] == [1, 2, 4, 5, 6, 8]
+    names = {"recording_1/input", "recording_1/0.2_kbit_per_s", "recording_1/0.6_kbit_per_s"}
+    assert names <= set(tags["audio"]) and names <= set(tags["images"])
+    assert [event.step for event in events.Audio("recording_1/input")] == [0]
+    assert [event.step for event in events.Audio("recording_1/0.6_kbit_per_s")] == [8]
+    assert events.Audio("recording_1/input")[0].sample_rate == 16_000
+    assert {f"code_usage/stage_{number}" for number in (1, 2, 3)} <= set(tags["histograms"])
+
+
+def test_pictures_show_high_frequencies_above_low_ones() -> None:
+    times = torch.arange(16_000) / 16_000
+    low, high = (spectrogram(torch.sin(2 * math.pi * hz * times), 16_000)[0] for hz in (500.0, 7500.0))
+    assert low.shape == high.shape and low.min() >= 0 and low.max() <= 1
+    assert low.mean(1).argmax() > 0.9 * len(low)
+    assert high.mean(1).argmax() < 0.1 * len(high)
+
+
+def test_without_tensorboard_there_is_one_message(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    notes = Notes()
+    assert train(recipe("run.tensorboard=true", "run.steps=2"), [speech], tmp_path / "run", display=notes)
+    [told] = [message for message in notes.messages if "TensorBoard" in message]
+    assert "pip install tensorboard" in told
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        None,
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_says_what_to_lower(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    def fail(*_: object) -> None:
+        if error is not None:
+            raise error
+        torch.empty(2**50)  # no machine has as much
+
+    monkeypatch.setattr(Trainer, "train_step", fail)
+    with pytest.raises(VqcodecError, match=r"^[^\n]*$") as caught:
+        train(recipe(), [speech], tmp_path / "run", display=Notes())
+    for words in ("optimizer.accumulate (now 1)", "data.batch_size (now 4)", "data.crop_s (now 0.25)"):
+        assert words in str(caught.value)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), memory.explained(recipe()):
+        raise RuntimeError("shapes do not match")
+
+
+def test_the_share_of_time_spent_waiting_for_data_is_measured() -> None:
+    meter = Meter(audio_s=2.0)
+    with meter.waiting():
+        time.sleep(0.03)
+    time.sleep(0.03)
+    meter.add({"loss": torch.tensor(1.0), "skipped": torch.tensor(3.0)})
+    meter.add({"loss": torch.tensor(2.0), "skipped": torch.tensor(4.0)})
+    metrics, _ = meter.read()
+    assert (metrics["loss"], metrics["skipped"]) == (1.5, 4.0)
+    assert 0.2 < metrics["data_share"] < 0.8
+    assert metrics["audio_s_per_s"] < 2 * 2.0 / 0.06
+
+
+def test_resuming_keeps_the_settings_of_the_run(finished: Path, speech: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    arguments = ["train", "tiny", "--data", str(speech), "--out", str(run), "--resume", "--device", "cpu"]
+    result = CliRunner().invoke(app, [*arguments, "--set", "run.steps=9"])
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
+    assert "vqcodec: changed in this run: run.steps 8 -> 9" in lines
+    [kept] = [line for line in lines if "keeps its own settings, not those of tiny" in line]
+    assert "model.latent_dim 32 -> 16" in kept and "run.steps" not in kept
+    assert states(run)["step"] == 9
+    assert checkpoints.recorded(run).run.steps == 9
+    missing = CliRunner().invoke(app, [*arguments[:5], str(tmp_path / "none"), "--resume"])
+    assert missing.exit_code == 1
+    assert "holds no checkpoint to resume from" in missing.stderr
+
+
+def test_weights_to_begin_with_may_be_named(speech: Path, tmp_path: Path) -> None:
+    arguments = ["train", "tiny", "--data", str(speech), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    unknown = CliRunner().invoke(app, [*arguments, "--init", "speech_17k"])
+    assert unknown.exit_code == 1 and "there is no model 'speech_17k'" in unknown.stderr
+    shipped = CliRunner().invoke(app, [*arguments, "--init", "speech_16k"])
+    assert shipped.exit_code == 1 and "is a model of other sizes than the recipe's" in shipped.stderr
+
+
+def test_perceptual_losses_take_part_where_they_weigh_something(speech: Path, tmp_path: Path) -> None:
+    weighed = recipe("loss.intelligibility=1.0", "loss.loudness=0.1", "loss.similarity=0.5", "run.steps=12")
+    train(weighed, [speech], tmp_path / "run", display=Notes())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    last = [line for line in lines if "loss" in line][-1]
+    assert {"intelligibility", "loudness", "similarity"} <= last.keys()
+    names = ["signed", "mel", "magnitude", "complex", "intelligibility", "loudness", "similarity", "commitment"]
+    weights = loss_weights(weighed.loss, 1.0, True)
+    assert list(weights) == names
+    assert "loudness" not in loss_weights(recipe().loss, 1.0, True)
