@@ -184,7 +184,8 @@ def export(run: Path, target: Path, *, best: bool = False, force: bool = False, 
     average.load_state_dict(state["average"])
     model = average.module
     assert isinstance(model, Autoencoder)
-    weights.save(target, model, training={"steps": state["step"], "recipe": recipe.to_dict()})
+    training = {"steps": state["step"], "recipe": recipe.to_dict()}
+    weights.save(target, model, training, state.get("decodes", ()))
     return int(state["step"])
 
 

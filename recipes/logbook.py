@@ -97,20 +97,27 @@ class Meter:
     def read(self) -> tuple[dict[str, float], list[float]]:
         """Mean of each metric, and of each stage's perplexity, since the last call; of counts the last value.
 
+        A step that was refused for its NaN says nothing about the others: what is not finite is left out.
+
         With the speed come "audio_s_per_s", seconds of audio a second, and "data_share", of the time in which the
         step waited for its batch.
         """
         names = self._metrics[-1].keys()
         recent = [metrics for metrics in self._metrics if metrics.keys() == names]
-        means = {name: torch.stack([m[name] for m in recent]).float().mean(0) for name in names}
+        means = {name: _finite_mean(torch.stack([m[name] for m in recent]).float()) for name in names}
         perplexities: list[float] = means.pop("perplexity", torch.zeros(0)).tolist()
-        metrics = {name: float(value) for name, value in means.items()}
+        metrics = {name: float(value) for name, value in means.items() if value.isfinite()}
         metrics |= {name: float(self._metrics[-1][name]) for name in COUNTS if name in names}
         elapsed_s = time.monotonic() - self._start
         metrics["audio_s_per_s"] = len(self._metrics) * self.audio_s / elapsed_s
         metrics["data_share"] = self._waited_s / elapsed_s
         self.restart()
         return metrics, perplexities
+
+
+def _finite_mean(values: Tensor) -> Tensor:
+    """Mean along the first axis of what is finite; NaN where nothing is."""
+    return torch.where(values.isfinite(), values, torch.nan).nanmean(0)
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -27,7 +27,7 @@ from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 
 from . import archive, corpora
 from .archive import Entry
-from .augment import Augment, Pair
+from .augment import Augment
 from .config import Recipe
 from .corpora import Recording
 from .data import PCM_SCALE, Example, Folders, Source, augmentation, crop_samples, example, leave_signals_to_the_trainer
@@ -143,10 +143,7 @@ class HeldOut(Sequence[Example]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        waveform = _waveform(self.catalogue.pcm(self.rows[index]))
-        if self.augment.config.denoise:
-            return example(self.augment.degrade(waveform, np.random.default_rng(index)))
-        return example(Pair(waveform, waveform))
+        return example(self.augment.held_out(_waveform(self.catalogue.pcm(self.rows[index])), index))
 
 
 class Catalogue:

@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vqcodec.errors import ConfigError
 from vqcodec.models import checkpoint as weights
+from vqcodec.models import registry
 from vqcodec.models.autoencoder import Autoencoder, Reconstruction
 from vqcodec.models.layers import Stream, compress
 from vqcodec.models.quantizer import Statistics
@@ -82,6 +83,8 @@ class Trainer:
         self.model = Autoencoder(recipe.model).to(device)
         self.model.quantizer.decay = recipe.quantizer.ema_decay
         self.model.quantizer.dead_share = recipe.quantizer.dead_share
+        self.decodes: tuple[str, ...] = ()
+        """Fingerprints of earlier models whose files the exported model decodes as well."""
         if init is not None:
             self._begin_with(init)
         self.has_codebooks = init is not None
@@ -331,6 +334,9 @@ class Trainer:
         for codebook in self.model.quantizer.stages:
             codebook.counts.fill_(1.0)
             codebook.sums.copy_(codebook.vectors)
+        if self.recipe.phases.decoder_only_from == 0:
+            info = registry.describe(init)
+            self.decodes = (info.fingerprint, *info.decodes)
 
     def state(self) -> dict[str, Any]:
         """All that training goes on from."""
@@ -340,6 +346,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "decodes": list(self.decodes),
             "guard": self.guard.state(),
             "adversary": None if self.adversary is None else self.adversary.state(),
         }
@@ -351,6 +358,7 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+        self.decodes = tuple(state.get("decodes", ()))
         if "guard" in state:
             self.guard.load_state(state["guard"])
         if self.adversary is not None and state.get("adversary") is not None:

@@ -482,4 +482,30 @@ def test_perceptual_losses_take_part_where_they_weigh_something(speech: Path, tm
     names = ["signed", "mel", "magnitude", "complex", "intelligibility", "loudness", "similarity", "commitment"]
     weights = loss_weights(weighed.loss, 1.0, True)
     assert list(weights) == names
-    assert "loudness" not in loss_weights(recipe().loss, 1.0, True)
+    assert "loudness" not in loss_weights(recipe("loss.loudness=0").loss, 1.0, True)
+
+
+def test_a_model_whose_decoder_alone_was_trained_on_decodes_the_files_of_its_forerunner(
+    speech: Path, tmp_path: Path
+) -> None:
+    first = train(recipe("run.steps=8"), [speech], tmp_path / "first", display=Notes())
+    assert first is not None
+    settings = recipe("run.steps=6", "phases.decoder_only_from=0")
+    later = train(settings, [speech], tmp_path / "later", display=Notes(), init=first)
+    assert later is not None
+    old, new = Codec.load(first), Codec.load(later)
+    waveform = voice(1.0, 16_000, seed=50)
+    encoded = old.encode(waveform)
+    assert new.decodes == (old.fingerprint,) and new.fingerprint != old.fingerprint
+    assert (encoded.codes == new.encode(waveform).codes).all()
+    assert not (new.decode(encoded) == old.decode(encoded)).all()
+    tuned = train(recipe("run.steps=6"), [speech], tmp_path / "tuned", display=Notes(), init=first)
+    assert tuned is not None and Codec.load(tuned).decodes == ()
+
+
+def test_what_is_not_finite_stays_out_of_the_means() -> None:
+    meter = Meter(1.0)
+    for loss in (1.0, math.nan, 3.0, math.inf):
+        meter.add({"loss": torch.tensor(loss), "signed": torch.tensor(math.nan)})
+    metrics, _ = meter.read()
+    assert metrics["loss"] == 2.0 and "signed" not in metrics
