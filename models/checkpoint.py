@@ -7,11 +7,10 @@ float16, and as metadata `format`, `config` (JSON), `fingerprint`, `parameters` 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def save(
         metadata["decodes"] = json.dumps(list(decodes))
     if training is not None:
         metadata["training"] = json.dumps(training)
-    _write(Path(path), to_bytes(tensors, metadata))
+    write_whole(Path(path), to_bytes(tensors, metadata))
     return fingerprint
 
 
@@ -173,20 +172,17 @@ def _count(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() for tensor in tensors.values())
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, replacing `path` only once all is written.
+
+    Raises:
+        VqcodecError: it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-    with _removed_on_failure(temporary):
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise VqcodecError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def _removed_on_failure(path: Path) -> Iterator[None]:
     try:
-        yield
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise VqcodecError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+"""Residual quantization: every codebook codes what the ones before left over, and a beam looks ahead.
+
+A vector is coded as the sum of one code vector out of each codebook. The books are learnt one after the other, each by
+k-means on what is left over (Juang and Gray 1982, "Multiple stage vector quantization for speech coding"). Taking the
+nearest code at every stage is rarely the best sum; a beam keeps several candidates from stage to stage (Babenko and
+Lempitsky 2014, "Additive quantization for extreme vector compression"). Any first codes of a vector decode by
+themselves, more coarsely.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from .base import Quantizer, check_codes, check_integer, check_vectors, generator_of, in_batches, nearest
+from .kmeans import VECTORS_PER_CODE, kmeans, sample
+
+MAX_BEAM = 256
+"""Widest beam of a search."""
+
+_RIVAL = 2.0
+"""Candidates up to this many times the squared error of the best are learnt from, too."""
+
+_BATCH_SCORES = 1 << 20
+"""Errors, vectors times candidates times codes, that a beam search holds at a time."""
+
+
+class ResidualQuantizer(Quantizer):
+    """A stack of codebooks [book, code, dim], learnt on residuals and searched with a beam."""
+
+    kind = "residual"
+
+    def __init__(
+        self,
+        *,
+        num_books: int = 8,
+        codes_per_book: int = 256,
+        beam: int = 8,
+        iterations: int = 25,
+        vectors_per_code: int = VECTORS_PER_CODE,
+        seed: int = 0,
+    ) -> None:
+        """
+        Args:
+            num_books: codebooks, which is codes per vector.
+            codes_per_book: code vectors in each.
+            beam: candidate sums that the search keeps from stage to stage; 1 takes the nearest code at every stage.
+                Stages are learnt on what its candidates left over so far, the rivals of the best one included: more
+                than one residual of each vector makes books that fit new vectors better.
+            iterations: of k-means in every stage.
+            vectors_per_code: larger sets than this many for each code are sampled (sets up to 65536 never are).
+            seed: of the random choices in fitting.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
+        self.num_books = check_integer("num_books", num_books, 1)
+        self.codes_per_book = check_integer("codes_per_book", codes_per_book, 1)
+        self.beam = check_integer("beam", beam, 1, MAX_BEAM)
+        self.iterations = check_integer("iterations", iterations, 1)
+        self.vectors_per_code = check_integer("vectors_per_code", vectors_per_code, 1)
+        self.seed = check_integer("seed", seed, 0)
+
+    def fit(self, vectors: Tensor) -> Self:
+        generator = generator_of(self.seed)
+        most = self.vectors_per_code * self.codes_per_book
+        vectors = sample(check_vectors(vectors, at_least=self.codes_per_book), most, generator)
+        residuals, paths = _start(vectors)
+        books = []
+        for _ in range(self.num_books):
+            left = sample(_rivals(residuals), most, generator)
+            books.append(kmeans(left, self.codes_per_book, generator, self.iterations))
+            residuals, paths = _extend(books[-1], residuals, paths, self.beam)
+        self._learnt = {"books": torch.stack(books)}
+        return self
+
+    def encode(self, vectors: Tensor) -> Tensor:
+        books = self._table("books")
+        return beam_search(check_vectors(vectors, books.shape[2], at_least=0), books, self.beam)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        books = self._table("books")
+        return sum_of(books, check_codes(codes, [self.codes_per_book] * self.num_books))
+
+    @property
+    def bits_per_vector(self) -> float:
+        return self.num_books * math.log2(self.codes_per_book)
+
+    def settings(self) -> dict[str, Any]:
+        names = ("num_books", "codes_per_book", "beam", "iterations", "vectors_per_code", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def _shapes(self) -> dict[str, tuple[int | None, ...]]:
+        return {"books": (self.num_books, self.codes_per_book, None)}
+
+
+def sum_of(books: Tensor, codes: Tensor) -> Tensor:
+    """Sums of code vectors, one out of each book.
+
+    Args:
+        books: float32 [book, code, dim].
+        codes: int64 [vector, book].
+
+    Returns:
+        float32 [vector, dim].
+    """
+    total = books.new_zeros(len(codes), books.shape[2])
+    for book, code in zip(books, codes.T, strict=True):
+        total += book[code]
+    return total
+
+
+def beam_search(vectors: Tensor, books: Tensor, width: int) -> Tensor:
+    """Codes whose sum comes close to each vector: the best of `width` candidates carried from book to book.
+
+    Args:
+        vectors: float32 [vector, dim].
+        books: float32 [book, code, dim], searched in their order.
+        width: candidates; 1 takes the nearest code of every book, the lowest on a tie.
+
+    Returns:
+        int64 codes [vector, book].
+    """
+    if width == 1:
+        return in_batches(lambda part: _greedy(part, books), vectors)
+
+    def search(part: Tensor) -> Tensor:
+        residuals, paths = _start(part)
+        for book in books:
+            residuals, paths = _extend(book, residuals, paths, width)
+        return paths[:, 0]  # best first
+
+    return in_batches(search, vectors, _batch(width, len(books[0])))
+
+
+def _greedy(vectors: Tensor, books: Tensor) -> Tensor:
+    """The nearest code of every book in turn: [vector, dim] -> [vector, book]."""
+    residuals, codes = vectors, []
+    for book in books:
+        codes.append(nearest(residuals, book))
+        residuals = residuals - book[codes[-1]]
+    return torch.stack(codes, dim=1)
+
+
+def _start(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """The one candidate before any book: residuals [vector, 1, dim] and an empty path [vector, 1, 0]."""
+    return vectors[:, None], torch.zeros(len(vectors), 1, 0, dtype=torch.int64, device=vectors.device)
+
+
+def _extend(book: Tensor, residuals: Tensor, paths: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The `width` best continuations of all candidates by a code of this book, best first.
+
+    Residuals [vector, candidate, dim] and paths [vector, candidate, book], as they are returned.
+    """
+    size = _batch(width, len(book))
+    parts = zip(torch.split(residuals, size), torch.split(paths, size), strict=True)
+    residual_parts, path_parts = zip(*(_extend_part(book, *part, width) for part in parts), strict=True)
+    return torch.cat(residual_parts), torch.cat(path_parts)
+
+
+def _extend_part(book: Tensor, residuals: Tensor, paths: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    products = torch.addmm(book.square().sum(1), residuals.flatten(0, 1), book.T, alpha=-2)
+    errors = residuals.square().sum(2, keepdim=True) + products.view(*residuals.shape[:2], len(book))
+    errors = errors.flatten(1)  # [vector, candidate x code]
+    best = (
+        errors.argmin(1, keepdim=True)
+        if width == 1
+        else errors.topk(min(width, errors.shape[1]), largest=False).indices
+    )
+    parent, code = best.div(len(book), rounding_mode="floor")[..., None], best % len(book)
+    residuals = residuals.gather(1, parent.expand(-1, -1, residuals.shape[2])) - book[code]
+    paths = paths.gather(1, parent.expand(-1, -1, paths.shape[2]))
+    return residuals, torch.cat([paths, code[..., None]], dim=2)
+
+
+def _rivals(residuals: Tensor) -> Tensor:
+    """Of candidates [vector, candidate, dim], best first, those that may still win [residual, dim]."""
+    errors = residuals.square().sum(2)
+    return residuals[errors <= _RIVAL * errors[:, :1]]
+
+
+def _batch(width: int, size: int) -> int:
+    """Vectors to search at a time, with that many candidates and codes."""
+    return max(1, _BATCH_SCORES // (width * size))
