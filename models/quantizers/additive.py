@@ -12,21 +12,21 @@ adds to the error of the vectors fitted on.
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from .base import BATCH, Quantizer, check_codes, check_integer, check_vectors, generator_of
+from .base import BATCH, check_codes, check_integer, check_vectors, generator_of
 from .kmeans import VECTORS_PER_CODE, sample
+from .multibook import MultiBook
 from .residual import MAX_BEAM, ResidualQuantizer, beam_search, sum_of
 
 DAMPING = 1e-3
 """Vectors that a code would have to stand for, to move half as far as least squares asks."""
 
 
-class AdditiveQuantizer(Quantizer):
+class AdditiveQuantizer(MultiBook):
     """Codebooks [book, code, dim], each for the whole space."""
 
     kind = "additive"
@@ -44,27 +44,26 @@ class AdditiveQuantizer(Quantizer):
         seed: int = 0,
     ) -> None:
         """
+        Other arguments are those of `MultiBook`.
+
         Args:
-            num_books: codebooks, which is codes per vector.
-            codes_per_book: code vectors in each.
             beam: candidate sums that the search keeps from book to book.
             sweeps: times that every code is chosen anew, the others held, after the beam search; 0 leaves its codes.
             updates: times that codebooks and codes are improved in turn.
-            iterations: of k-means in every stage of the residual quantizer to begin with.
-            vectors_per_code: larger sets than this many for each code are sampled (sets up to 65536 never are).
-            seed: of the random choices in fitting.
 
         Raises:
             ConfigError: a setting is out of range.
         """
-        self.num_books = check_integer("num_books", num_books, 1)
-        self.codes_per_book = check_integer("codes_per_book", codes_per_book, 1)
+        super().__init__(
+            num_books=num_books,
+            codes_per_book=codes_per_book,
+            iterations=iterations,
+            vectors_per_code=vectors_per_code,
+            seed=seed,
+        )
         self.beam = check_integer("beam", beam, 1, MAX_BEAM)
         self.sweeps = check_integer("sweeps", sweeps, 0)
         self.updates = check_integer("updates", updates, 0)
-        self.iterations = check_integer("iterations", iterations, 1)
-        self.vectors_per_code = check_integer("vectors_per_code", vectors_per_code, 1)
-        self.seed = check_integer("seed", seed, 0)
 
     def fit(self, vectors: Tensor) -> Self:
         vectors = check_vectors(vectors, at_least=self.codes_per_book)
@@ -91,15 +90,10 @@ class AdditiveQuantizer(Quantizer):
 
     def decode(self, codes: Tensor) -> Tensor:
         books = self._table("books")
-        return sum_of(books, check_codes(codes, [self.codes_per_book] * self.num_books))
-
-    @property
-    def bits_per_vector(self) -> float:
-        return self.num_books * math.log2(self.codes_per_book)
+        return sum_of(books, check_codes(codes, self.sizes))
 
     def settings(self) -> dict[str, Any]:
-        names = ("num_books", "codes_per_book", "beam", "sweeps", "updates", "iterations", "vectors_per_code", "seed")
-        return {name: getattr(self, name) for name in names}
+        return super().settings() | {"beam": self.beam, "sweeps": self.sweeps, "updates": self.updates}
 
     def _shapes(self) -> dict[str, tuple[int | None, ...]]:
         return {"books": (self.num_books, self.codes_per_book, None)}

@@ -27,8 +27,9 @@ from torch import Tensor
 from vqcodec.errors import ConfigError
 
 from .additive import conditional_modes
-from .base import Quantizer, check_codes, check_integer, check_vectors, generator_of, nearest
+from .base import check_codes, check_integer, check_vectors, generator_of, nearest
 from .kmeans import VECTORS_PER_CODE, sample
+from .multibook import MultiBook
 from .opq import OptimizedProductQuantizer
 from .residual import sum_of
 
@@ -36,7 +37,7 @@ _LINE_SEARCHES = 10
 """Steps of L-BFGS in every update of the books."""
 
 
-class CompositeQuantizer(Quantizer):
+class CompositeQuantizer(MultiBook):
     """Codebooks [book, code, dim], and what their inner products across books should come to."""
 
     kind = "composite"
@@ -54,28 +55,27 @@ class CompositeQuantizer(Quantizer):
         seed: int = 0,
     ) -> None:
         """
+        Other arguments are those of `MultiBook`.
+
         Args:
-            num_books: codebooks, which is codes per vector; no more than dimensions.
-            codes_per_book: code vectors in each.
             penalty: on inner products that are not constant; the weight is this over the vectors' mean squared distance
                 from their mean, so that it does not depend on their unit.
             sweeps: times that every code is chosen anew, the others held.
             updates: times that codes, constant and books are improved in turn.
-            iterations: of k-means for the optimized product quantizer to begin with.
-            vectors_per_code: larger sets than this many for each code are sampled (sets up to 65536 never are).
-            seed: of the random choices in fitting.
 
         Raises:
             ConfigError: a setting is out of range.
         """
-        self.num_books = check_integer("num_books", num_books, 1)
-        self.codes_per_book = check_integer("codes_per_book", codes_per_book, 1)
+        super().__init__(
+            num_books=num_books,
+            codes_per_book=codes_per_book,
+            iterations=iterations,
+            vectors_per_code=vectors_per_code,
+            seed=seed,
+        )
         self.penalty = _check_penalty(penalty)
         self.sweeps = check_integer("sweeps", sweeps, 1)
         self.updates = check_integer("updates", updates, 0)
-        self.iterations = check_integer("iterations", iterations, 1)
-        self.vectors_per_code = check_integer("vectors_per_code", vectors_per_code, 1)
-        self.seed = check_integer("seed", seed, 0)
 
     def fit(self, vectors: Tensor) -> Self:
         vectors = check_vectors(vectors, at_least=self.codes_per_book)
@@ -105,7 +105,7 @@ class CompositeQuantizer(Quantizer):
 
     def decode(self, codes: Tensor) -> Tensor:
         books = self._table("books")
-        return sum_of(books, check_codes(codes, [self.codes_per_book] * self.num_books))
+        return sum_of(books, check_codes(codes, self.sizes))
 
     def distances(self, queries: Tensor, codes: Tensor) -> Tensor:
         """Squared distances of queries to coded vectors, by table lookups only: nothing is decoded.
@@ -124,7 +124,7 @@ class CompositeQuantizer(Quantizer):
         """
         books = self._table("books")
         queries = check_vectors(queries, books.shape[2])
-        check_codes(codes, [self.codes_per_book] * self.num_books)
+        check_codes(codes, self.sizes)
         squares = queries.square().sum(1, keepdim=True)
         distances = float(self._table("cross")) - (self.num_books - 1) * squares.repeat(1, len(codes))
         for book, code in zip(books, codes.T, strict=True):
@@ -132,22 +132,8 @@ class CompositeQuantizer(Quantizer):
             distances += table[:, code]
         return distances
 
-    @property
-    def bits_per_vector(self) -> float:
-        return self.num_books * math.log2(self.codes_per_book)
-
     def settings(self) -> dict[str, Any]:
-        names = (
-            "num_books",
-            "codes_per_book",
-            "penalty",
-            "sweeps",
-            "updates",
-            "iterations",
-            "vectors_per_code",
-            "seed",
-        )
-        return {name: getattr(self, name) for name in names}
+        return super().settings() | {"penalty": self.penalty, "sweeps": self.sweeps, "updates": self.updates}
 
     def _shapes(self) -> dict[str, tuple[int | None, ...]]:
         return {"books": (self.num_books, self.codes_per_book, None), "cross": (), "weight": ()}

@@ -11,7 +11,6 @@ value decomposition.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -20,13 +19,14 @@ from torch import Tensor
 
 from vqcodec.errors import CorruptFile
 
-from .base import Quantizer, check_codes, check_integer, check_vectors, distortion, generator_of, in_batches
+from .base import check_codes, check_integer, check_vectors, distortion, generator_of, in_batches
 from .bounds import covariance
 from .kmeans import VECTORS_PER_CODE, cluster, sample
+from .multibook import MultiBook
 from .product import ProductQuantizer, check_parts, join_parts, nearest_in_parts
 
 
-class OptimizedProductQuantizer(Quantizer):
+class OptimizedProductQuantizer(MultiBook):
     """A rotation [dim, dim], and a codebook for each part of what it turns vectors into.
 
     Fitting begins with the better of two product quantizers: of the vectors as they are, and of their principal axes
@@ -47,23 +47,22 @@ class OptimizedProductQuantizer(Quantizer):
         seed: int = 0,
     ) -> None:
         """
+        Other arguments are those of `MultiBook`.
+
         Args:
-            num_books: parts that the dimensions are cut into, which is codes per vector; no more than dimensions.
-            codes_per_book: code vectors of each part.
             updates: times that codebooks and rotation are improved in turn.
-            iterations: of k-means in every part, before that.
-            vectors_per_code: larger sets than this many for each code are sampled (sets up to 65536 never are).
-            seed: of the random choices in fitting.
 
         Raises:
             ConfigError: a setting is out of range.
         """
-        self.num_books = check_integer("num_books", num_books, 1)
-        self.codes_per_book = check_integer("codes_per_book", codes_per_book, 1)
+        super().__init__(
+            num_books=num_books,
+            codes_per_book=codes_per_book,
+            iterations=iterations,
+            vectors_per_code=vectors_per_code,
+            seed=seed,
+        )
         self.updates = check_integer("updates", updates, 0)
-        self.iterations = check_integer("iterations", iterations, 1)
-        self.vectors_per_code = check_integer("vectors_per_code", vectors_per_code, 1)
-        self.seed = check_integer("seed", seed, 0)
 
     def fit(self, vectors: Tensor) -> Self:
         vectors = check_parts(check_vectors(vectors, at_least=self.codes_per_book), self.num_books)
@@ -90,15 +89,10 @@ class OptimizedProductQuantizer(Quantizer):
 
     def decode(self, codes: Tensor) -> Tensor:
         rotation = self._table("rotation")
-        return join_parts(check_codes(codes, [self.codes_per_book] * self.num_books), self._books()) @ rotation.T
-
-    @property
-    def bits_per_vector(self) -> float:
-        return self.num_books * math.log2(self.codes_per_book)
+        return join_parts(check_codes(codes, self.sizes), self._books()) @ rotation.T
 
     def settings(self) -> dict[str, Any]:
-        names = ("num_books", "codes_per_book", "updates", "iterations", "vectors_per_code", "seed")
-        return {name: getattr(self, name) for name in names}
+        return super().settings() | {"updates": self.updates}
 
     def _shapes(self) -> dict[str, tuple[int | None, ...]]:
         shapes: dict[str, tuple[int | None, ...]] = {"rotation": (None, None)}

@@ -5,49 +5,26 @@ Jégou, Douze and Schmid 2011, "Product quantization for nearest neighbor search
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from vqcodec.errors import VqcodecError
 
-from .base import Quantizer, check_codes, check_integer, check_vectors, generator_of, nearest
-from .kmeans import VECTORS_PER_CODE, kmeans, sample
+from .base import check_codes, check_vectors, generator_of, nearest
+from .kmeans import kmeans, sample
+from .multibook import MultiBook
 
 
-class ProductQuantizer(Quantizer):
-    """A codebook [code, dim of the part] for each run of dimensions; the first parts are one longer if they must."""
+class ProductQuantizer(MultiBook):
+    """A codebook [code, dim of the part] for each run of dimensions, of which there must be no fewer than codebooks.
+
+    Where they cannot be cut evenly, the first parts are one longer.
+    """
 
     kind = "product"
-
-    def __init__(
-        self,
-        *,
-        num_books: int = 8,
-        codes_per_book: int = 256,
-        iterations: int = 25,
-        vectors_per_code: int = VECTORS_PER_CODE,
-        seed: int = 0,
-    ) -> None:
-        """
-        Args:
-            num_books: parts that the dimensions are cut into, which is codes per vector; no more than dimensions.
-            codes_per_book: code vectors of each part.
-            iterations: of k-means in every part.
-            vectors_per_code: larger sets than this many for each code are sampled (sets up to 65536 never are).
-            seed: of the random choices in fitting.
-
-        Raises:
-            ConfigError: a setting is out of range.
-        """
-        self.num_books = check_integer("num_books", num_books, 1)
-        self.codes_per_book = check_integer("codes_per_book", codes_per_book, 1)
-        self.iterations = check_integer("iterations", iterations, 1)
-        self.vectors_per_code = check_integer("vectors_per_code", vectors_per_code, 1)
-        self.seed = check_integer("seed", seed, 0)
 
     def fit(self, vectors: Tensor) -> Self:
         vectors = check_parts(check_vectors(vectors, at_least=self.codes_per_book), self.num_books)
@@ -64,15 +41,7 @@ class ProductQuantizer(Quantizer):
 
     def decode(self, codes: Tensor) -> Tensor:
         books = self._books()
-        return join_parts(check_codes(codes, [self.codes_per_book] * self.num_books), books)
-
-    @property
-    def bits_per_vector(self) -> float:
-        return self.num_books * math.log2(self.codes_per_book)
-
-    def settings(self) -> dict[str, Any]:
-        names = ("num_books", "codes_per_book", "iterations", "vectors_per_code", "seed")
-        return {name: getattr(self, name) for name in names}
+        return join_parts(check_codes(codes, self.sizes), books)
 
     def _shapes(self) -> dict[str, tuple[int | None, ...]]:
         return {f"book_{index}": (self.codes_per_book, None) for index in range(self.num_books)}

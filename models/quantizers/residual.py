@@ -9,14 +9,14 @@ themselves, more coarsely.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from .base import Quantizer, check_codes, check_integer, check_vectors, generator_of, in_batches, nearest
+from .base import check_codes, check_integer, check_vectors, generator_of, in_batches, nearest
 from .kmeans import VECTORS_PER_CODE, kmeans, sample
+from .multibook import MultiBook
 
 MAX_BEAM = 256
 """Widest beam of a search."""
@@ -28,7 +28,7 @@ _BATCH_SCORES = 1 << 20
 """Errors, vectors times candidates times codes, that a beam search holds at a time."""
 
 
-class ResidualQuantizer(Quantizer):
+class ResidualQuantizer(MultiBook):
     """A stack of codebooks [book, code, dim], learnt on residuals and searched with a beam."""
 
     kind = "residual"
@@ -44,25 +44,24 @@ class ResidualQuantizer(Quantizer):
         seed: int = 0,
     ) -> None:
         """
+        Other arguments are those of `MultiBook`.
+
         Args:
-            num_books: codebooks, which is codes per vector.
-            codes_per_book: code vectors in each.
             beam: candidate sums that the search keeps from stage to stage; 1 takes the nearest code at every stage.
                 Stages are learnt on what its candidates left over so far, the rivals of the best one included: more
                 than one residual of each vector makes books that fit new vectors better.
-            iterations: of k-means in every stage.
-            vectors_per_code: larger sets than this many for each code are sampled (sets up to 65536 never are).
-            seed: of the random choices in fitting.
 
         Raises:
             ConfigError: a setting is out of range.
         """
-        self.num_books = check_integer("num_books", num_books, 1)
-        self.codes_per_book = check_integer("codes_per_book", codes_per_book, 1)
+        super().__init__(
+            num_books=num_books,
+            codes_per_book=codes_per_book,
+            iterations=iterations,
+            vectors_per_code=vectors_per_code,
+            seed=seed,
+        )
         self.beam = check_integer("beam", beam, 1, MAX_BEAM)
-        self.iterations = check_integer("iterations", iterations, 1)
-        self.vectors_per_code = check_integer("vectors_per_code", vectors_per_code, 1)
-        self.seed = check_integer("seed", seed, 0)
 
     def fit(self, vectors: Tensor) -> Self:
         generator = generator_of(self.seed)
@@ -83,15 +82,10 @@ class ResidualQuantizer(Quantizer):
 
     def decode(self, codes: Tensor) -> Tensor:
         books = self._table("books")
-        return sum_of(books, check_codes(codes, [self.codes_per_book] * self.num_books))
-
-    @property
-    def bits_per_vector(self) -> float:
-        return self.num_books * math.log2(self.codes_per_book)
+        return sum_of(books, check_codes(codes, self.sizes))
 
     def settings(self) -> dict[str, Any]:
-        names = ("num_books", "codes_per_book", "beam", "iterations", "vectors_per_code", "seed")
-        return {name: getattr(self, name) for name in names}
+        return super().settings() | {"beam": self.beam}
 
     def _shapes(self) -> dict[str, tuple[int | None, ...]]:
         return {"books": (self.num_books, self.codes_per_book, None)}
