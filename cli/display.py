@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .messages import on_terminal, say
+from .messages import leads, on_terminal, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,8 +25,7 @@ _MEGA = 1e6
 @contextlib.contextmanager
 def training_display() -> Iterator[Display]:
     """The display that suits standard error, as long as the body runs."""
-    follows = os.environ.get("RANK", "0") != "0"  # one of several processes, of which the first one shows it all
-    if follows or not on_terminal():
+    if not (leads() and on_terminal()):
         yield PlainDisplay()
         return
     with LiveDisplay() as display:

@@ -33,6 +33,11 @@ def on_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def leads() -> bool:
+    """Whether this process talks: the first of several that train together, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def explain(failure: BaseException) -> str | None:
     """Say in words what went wrong, or None if this is no fault of the input but of the program.
 

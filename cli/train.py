@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 from vqcodec.models import registry
 
-from .messages import INTERRUPTED, note
+from .messages import INTERRUPTED, leads, note
 from .options import Device
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def _settings_of(run: Path, recipe: str, settings: Sequence[str]) -> Recipe:
 
     before = recorded(run)
     chosen = config.change(before, settings)
-    if os.environ.get("RANK", "0") == "0":  # of several processes only the first one talks
+    if leads():
         if changed := config.differences(before, chosen):
             note(f"changed in this run: {', '.join(changed)}")
         if ignored := config.differences(config.load(recipe, settings), chosen):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from vqcodec.files import atomic_output
 
 from . import checkpoints
 from .validate import SCORES
@@ -37,10 +38,9 @@ class Best:
             return False
         checkpoints.write(self.run, checkpoints.BEST, state)
         self.value = value
-        temporary = self._note.with_suffix(".tmp")
         noted = {"step": state["step"], "by": self.by, "value": value, "scores": dict(scores)}
-        temporary.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, self._note)
+        with atomic_output(self._note, force=True) as output:
+            output.write((json.dumps(noted, indent=2) + "\n").encode())
         return True
 
     def _beats(self, value: float) -> bool:

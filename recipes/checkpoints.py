@@ -17,6 +17,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
+from vqcodec.files import atomic_output
 from vqcodec.models import checkpoint as weights
 from vqcodec.models.autoencoder import Autoencoder
 
@@ -133,11 +134,10 @@ def prepare_folder(run: Path, recipe: Recipe, resume: bool) -> None:
         raise ConfigError(f"{run} trains a model of other sizes than this recipe's: {', '.join(differing)}")
     try:
         run.mkdir(parents=True, exist_ok=True)
-        temporary = run / f"{RECIPE}.tmp"
-        temporary.write_text(recipe.to_json() + "\n", encoding="utf-8")
-        os.replace(temporary, run / RECIPE)
     except OSError as error:
         raise VqcodecError(f"cannot write to {run}: {error.strerror or error}") from error
+    with atomic_output(run / RECIPE, force=True) as output:
+        output.write((recipe.to_json() + "\n").encode())
 
 
 def recorded(run: Path) -> Recipe:

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
+from vqcodec.files import atomic_output
 
 from . import corpora
 from .augment import Augment, Pair
@@ -314,9 +315,8 @@ def _decode_all(paths: Sequence[Path], sample_rate: int, pcm: Path, index: Path,
     report(
         f"{len(entries)} files, {hours:.2f} h of audio" + (f"; {skipped} unreadable ones skipped" if skipped else "")
     )
-    temporary = index.with_suffix(".tmp")
-    temporary.write_text(json.dumps(entries), encoding="utf-8")
-    os.replace(temporary, index)
+    with atomic_output(index, force=True) as output:
+        output.write(json.dumps(entries).encode())
 
 
 def _in_order(

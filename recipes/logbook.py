@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from vqcodec.files import atomic_output
 from vqcodec.models.autoencoder import Autoencoder
 
 from .board import Board
@@ -123,9 +123,8 @@ def _finite_mean(values: Tensor) -> Tensor:
 def _drop_after(path: Path, step: int) -> None:
     """Keep the whole lines of a metrics file up to a step: a killed process may have left half a line."""
     kept = [line for line in path.read_bytes().splitlines(keepends=True) if _is_up_to(line, step)]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(b"".join(kept))
-    os.replace(temporary, path)
+    with atomic_output(path, force=True) as output:
+        output.write(b"".join(kept))
 
 
 def _is_up_to(line: bytes, step: int) -> bool:
