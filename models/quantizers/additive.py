@@ -12,13 +12,14 @@ adds to the error of the vectors fitted on.
 from __future__ import annotations
 
 import itertools
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from .base import BATCH, check_codes, check_integer, check_vectors, generator_of
-from .kmeans import VECTORS_PER_CODE, sample
+from .kmeans import sample
 from .multibook import MultiBook
 from .residual import MAX_BEAM, ResidualQuantizer, beam_search, sum_of
 
@@ -26,44 +27,24 @@ DAMPING = 1e-3
 """Vectors that a code would have to stand for, to move half as far as least squares asks."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AdditiveQuantizer(MultiBook):
     """Codebooks [book, code, dim], each for the whole space."""
 
     kind = "additive"
 
-    def __init__(
-        self,
-        *,
-        num_books: int = 8,
-        codes_per_book: int = 256,
-        beam: int = 8,
-        sweeps: int = 4,
-        updates: int = 10,
-        iterations: int = 25,
-        vectors_per_code: int = VECTORS_PER_CODE,
-        seed: int = 0,
-    ) -> None:
-        """
-        Other arguments are those of `MultiBook`.
+    beam: int = 8
+    """Candidate sums that the search keeps from book to book."""
+    sweeps: int = 4
+    """Times that every code is chosen anew, the others held, after the beam search; 0 leaves its codes."""
+    updates: int = 10
+    """Times that codebooks and codes are improved in turn."""
 
-        Args:
-            beam: candidate sums that the search keeps from book to book.
-            sweeps: times that every code is chosen anew, the others held, after the beam search; 0 leaves its codes.
-            updates: times that codebooks and codes are improved in turn.
-
-        Raises:
-            ConfigError: a setting is out of range.
-        """
-        super().__init__(
-            num_books=num_books,
-            codes_per_book=codes_per_book,
-            iterations=iterations,
-            vectors_per_code=vectors_per_code,
-            seed=seed,
-        )
-        self.beam = check_integer("beam", beam, 1, MAX_BEAM)
-        self.sweeps = check_integer("sweeps", sweeps, 0)
-        self.updates = check_integer("updates", updates, 0)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.beam = check_integer("beam", self.beam, 1, MAX_BEAM)
+        self.sweeps = check_integer("sweeps", self.sweeps, 0)
+        self.updates = check_integer("updates", self.updates, 0)
 
     def fit(self, vectors: Tensor) -> Self:
         vectors = check_vectors(vectors, at_least=self.codes_per_book)
@@ -91,9 +72,6 @@ class AdditiveQuantizer(MultiBook):
     def decode(self, codes: Tensor) -> Tensor:
         books = self._table("books")
         return sum_of(books, check_codes(codes, self.sizes))
-
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | {"beam": self.beam, "sweeps": self.sweeps, "updates": self.updates}
 
     def _shapes(self) -> dict[str, tuple[int | None, ...]]:
         return {"books": (self.num_books, self.codes_per_book, None)}

@@ -16,7 +16,8 @@ to the objective. So on the vectors fitted on it ends no worse than where it beg
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from vqcodec.errors import ConfigError
 
 from .additive import conditional_modes
 from .base import check_codes, check_integer, check_vectors, generator_of, nearest
-from .kmeans import VECTORS_PER_CODE, sample
+from .kmeans import sample
 from .multibook import MultiBook
 from .opq import OptimizedProductQuantizer
 from .residual import sum_of
@@ -37,45 +38,26 @@ _LINE_SEARCHES = 10
 """Steps of L-BFGS in every update of the books."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class CompositeQuantizer(MultiBook):
     """Codebooks [book, code, dim], and what their inner products across books should come to."""
 
     kind = "composite"
 
-    def __init__(
-        self,
-        *,
-        num_books: int = 8,
-        codes_per_book: int = 256,
-        penalty: float = 10.0,
-        sweeps: int = 4,
-        updates: int = 10,
-        iterations: int = 25,
-        vectors_per_code: int = VECTORS_PER_CODE,
-        seed: int = 0,
-    ) -> None:
-        """
-        Other arguments are those of `MultiBook`.
+    penalty: float = 10.0
+    """On inner products that are not constant; the weight is this over the vectors' mean squared distance from their
+    mean, so that it does not depend on their unit.
+    """
+    sweeps: int = 4
+    """Times that every code is chosen anew, the others held."""
+    updates: int = 10
+    """Times that codes, constant and books are improved in turn."""
 
-        Args:
-            penalty: on inner products that are not constant; the weight is this over the vectors' mean squared distance
-                from their mean, so that it does not depend on their unit.
-            sweeps: times that every code is chosen anew, the others held.
-            updates: times that codes, constant and books are improved in turn.
-
-        Raises:
-            ConfigError: a setting is out of range.
-        """
-        super().__init__(
-            num_books=num_books,
-            codes_per_book=codes_per_book,
-            iterations=iterations,
-            vectors_per_code=vectors_per_code,
-            seed=seed,
-        )
-        self.penalty = _check_penalty(penalty)
-        self.sweeps = check_integer("sweeps", sweeps, 1)
-        self.updates = check_integer("updates", updates, 0)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.penalty = _check_penalty(self.penalty)
+        self.sweeps = check_integer("sweeps", self.sweeps, 1)
+        self.updates = check_integer("updates", self.updates, 0)
 
     def fit(self, vectors: Tensor) -> Self:
         vectors = check_vectors(vectors, at_least=self.codes_per_book)
@@ -131,9 +113,6 @@ class CompositeQuantizer(MultiBook):
             table = squares - 2 * queries @ book.T + book.square().sum(1)  # [query, code]
             distances += table[:, code]
         return distances
-
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | {"penalty": self.penalty, "sweeps": self.sweeps, "updates": self.updates}
 
     def _shapes(self) -> dict[str, tuple[int | None, ...]]:
         return {"books": (self.num_books, self.codes_per_book, None), "cross": (), "weight": ()}

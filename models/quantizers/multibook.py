@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, fields
 from typing import Any
 
 from .base import Quantizer, check_integer
 from .kmeans import VECTORS_PER_CODE
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class MultiBook(Quantizer):
-    """Several codebooks of one size, a code of each for a vector. Subclasses differ in how they learn and add up."""
+    """Several codebooks of one size, a code of each for a vector. Subclasses differ in how they learn and add up.
 
-    def __init__(
-        self,
-        *,
-        num_books: int = 8,
-        codes_per_book: int = 256,
-        iterations: int = 25,
-        vectors_per_code: int = VECTORS_PER_CODE,
-        seed: int = 0,
-    ) -> None:
-        """
-        Args:
-            num_books: codebooks, which is codes per vector.
-            codes_per_book: code vectors in each.
-            iterations: of k-means, wherever it learns a codebook.
-            vectors_per_code: larger sets than this many for each code are sampled (sets up to 65536 never are).
-            seed: of the random choices in fitting.
+    Raises:
+        ConfigError: a setting is out of range.
+    """
 
-        Raises:
-            ConfigError: a setting is out of range.
-        """
-        self.num_books = check_integer("num_books", num_books, 1)
-        self.codes_per_book = check_integer("codes_per_book", codes_per_book, 1)
-        self.iterations = check_integer("iterations", iterations, 1)
-        self.vectors_per_code = check_integer("vectors_per_code", vectors_per_code, 1)
-        self.seed = check_integer("seed", seed, 0)
+    num_books: int = 8
+    """Codebooks, which is codes per vector."""
+    codes_per_book: int = 256
+    """Code vectors in each."""
+    iterations: int = 25
+    """Of k-means, wherever it learns a codebook."""
+    vectors_per_code: int = VECTORS_PER_CODE
+    """Larger sets than this many for each code are sampled (sets up to 65536 never are)."""
+    seed: int = 0
+    """Of the random choices in fitting."""
+
+    def __post_init__(self) -> None:
+        self.num_books = check_integer("num_books", self.num_books, 1)
+        self.codes_per_book = check_integer("codes_per_book", self.codes_per_book, 1)
+        self.iterations = check_integer("iterations", self.iterations, 1)
+        self.vectors_per_code = check_integer("vectors_per_code", self.vectors_per_code, 1)
+        self.seed = check_integer("seed", self.seed, 0)
 
     @property
     def sizes(self) -> list[int]:
@@ -50,5 +48,4 @@ class MultiBook(Quantizer):
 
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("num_books", "codes_per_book", "iterations", "vectors_per_code", "seed")
-        return {name: getattr(self, name) for name in names}
+        return {field.name: getattr(self, field.name) for field in fields(self)}

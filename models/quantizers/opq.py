@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -21,11 +22,12 @@ from vqcodec.errors import CorruptFile
 
 from .base import check_codes, check_integer, check_vectors, distortion, generator_of, in_batches
 from .bounds import covariance
-from .kmeans import VECTORS_PER_CODE, cluster, sample
+from .kmeans import cluster, sample
 from .multibook import MultiBook
 from .product import ProductQuantizer, check_parts, join_parts, nearest_in_parts
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class OptimizedProductQuantizer(MultiBook):
     """A rotation [dim, dim], and a codebook for each part of what it turns vectors into.
 
@@ -36,33 +38,12 @@ class OptimizedProductQuantizer(MultiBook):
 
     kind = "opq"
 
-    def __init__(
-        self,
-        *,
-        num_books: int = 8,
-        codes_per_book: int = 256,
-        updates: int = 20,
-        iterations: int = 25,
-        vectors_per_code: int = VECTORS_PER_CODE,
-        seed: int = 0,
-    ) -> None:
-        """
-        Other arguments are those of `MultiBook`.
+    updates: int = 20
+    """Times that codebooks and rotation are improved in turn."""
 
-        Args:
-            updates: times that codebooks and rotation are improved in turn.
-
-        Raises:
-            ConfigError: a setting is out of range.
-        """
-        super().__init__(
-            num_books=num_books,
-            codes_per_book=codes_per_book,
-            iterations=iterations,
-            vectors_per_code=vectors_per_code,
-            seed=seed,
-        )
-        self.updates = check_integer("updates", updates, 0)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.updates = check_integer("updates", self.updates, 0)
 
     def fit(self, vectors: Tensor) -> Self:
         vectors = check_parts(check_vectors(vectors, at_least=self.codes_per_book), self.num_books)
@@ -90,9 +71,6 @@ class OptimizedProductQuantizer(MultiBook):
     def decode(self, codes: Tensor) -> Tensor:
         rotation = self._table("rotation")
         return join_parts(check_codes(codes, self.sizes), self._books()) @ rotation.T
-
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | {"updates": self.updates}
 
     def _shapes(self) -> dict[str, tuple[int | None, ...]]:
         shapes: dict[str, tuple[int | None, ...]] = {"rotation": (None, None)}

@@ -9,13 +9,14 @@ themselves, more coarsely.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from .base import check_codes, check_integer, check_vectors, generator_of, in_batches, nearest
-from .kmeans import VECTORS_PER_CODE, kmeans, sample
+from .kmeans import kmeans, sample
 from .multibook import MultiBook
 
 MAX_BEAM = 256
@@ -28,40 +29,21 @@ _BATCH_SCORES = 1 << 20
 """Errors, vectors times candidates times codes, that a beam search holds at a time."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ResidualQuantizer(MultiBook):
     """A stack of codebooks [book, code, dim], learnt on residuals and searched with a beam."""
 
     kind = "residual"
 
-    def __init__(
-        self,
-        *,
-        num_books: int = 8,
-        codes_per_book: int = 256,
-        beam: int = 8,
-        iterations: int = 25,
-        vectors_per_code: int = VECTORS_PER_CODE,
-        seed: int = 0,
-    ) -> None:
-        """
-        Other arguments are those of `MultiBook`.
+    beam: int = 8
+    """Candidate sums that the search keeps from stage to stage; 1 takes the nearest code at every stage. Stages are
+    learnt on what its candidates left over so far, the rivals of the best one included: more than one residual of
+    each vector makes books that fit new vectors better.
+    """
 
-        Args:
-            beam: candidate sums that the search keeps from stage to stage; 1 takes the nearest code at every stage.
-                Stages are learnt on what its candidates left over so far, the rivals of the best one included: more
-                than one residual of each vector makes books that fit new vectors better.
-
-        Raises:
-            ConfigError: a setting is out of range.
-        """
-        super().__init__(
-            num_books=num_books,
-            codes_per_book=codes_per_book,
-            iterations=iterations,
-            vectors_per_code=vectors_per_code,
-            seed=seed,
-        )
-        self.beam = check_integer("beam", beam, 1, MAX_BEAM)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.beam = check_integer("beam", self.beam, 1, MAX_BEAM)
 
     def fit(self, vectors: Tensor) -> Self:
         generator = generator_of(self.seed)
@@ -83,9 +65,6 @@ class ResidualQuantizer(MultiBook):
     def decode(self, codes: Tensor) -> Tensor:
         books = self._table("books")
         return sum_of(books, check_codes(codes, self.sizes))
-
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | {"beam": self.beam}
 
     def _shapes(self) -> dict[str, tuple[int | None, ...]]:
         return {"books": (self.num_books, self.codes_per_book, None)}
