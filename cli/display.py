@@ -12,6 +12,7 @@ from .messages import leads, on_terminal, say
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from vqcodec.models.config import ModelConfig
     from vqcodec.recipes.plan import Plan
     from vqcodec.recipes.train import Display
 
@@ -149,13 +150,18 @@ def show_plan(plan: Plan) -> None:
     Console(highlight=False, markup=False).print(table)
 
 
+def _bitrates(model: ModelConfig) -> str:
+    """All that there are: "0.4 to 3.2 kbit/s"."""
+    rates = " to ".join(f"{bps / 1000:g}" for bps in sorted({*model.bitrates_bps[:1], *model.bitrates_bps[-1:]}))
+    return f"{rates} kbit/s" if rates else f"no codes ({model.bottleneck})"
+
+
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     """A plan as names and values."""
     model, data, run = plan.recipe.model, plan.recipe.data, plan.recipe.run
     parts = ", ".join(f"{name} {count / _MEGA:.2f} M" for name, count in plan.parameters.items())
-    kbps = [bps / 1000 for bps in (model.bitrates_bps[0], model.bitrates_bps[-1])]
     rows = [
-        ("model", f"{model.name}: {model.sample_rate} Hz, {kbps[0]:g} to {kbps[1]:g} kbit/s"),
+        ("model", f"{model.name}: {model.sample_rate} Hz, {_bitrates(model)}"),
         ("latency", f"{1000 * model.latency_s:.0f} ms"),
         ("parameters", f"{sum(plan.parameters.values()) / _MEGA:.2f} M: {parts}"),
     ]

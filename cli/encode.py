@@ -46,6 +46,7 @@ def encode(
     from vqcodec.models import registry
 
     codec = Codec.load(model or registry.DEFAULT, device)
+    codec.config.require_codes()
     chosen = choose_stages(codec, bitrate, stages, quiet)
 
     def convert(job: Job, progress: Callable[[float], None]) -> FileResult:

@@ -20,7 +20,9 @@ from .export import export
 from .info import info
 from .messages import reported
 from .models import models
+from .peel import peel
 from .prepare import prepare
+from .quantizers import quantizers
 from .train import train
 
 
@@ -45,11 +47,13 @@ app.command()(encode)
 app.command()(decode)
 app.command()(info)
 app.command()(models)
+app.command()(peel)
 app.command()(prepare)
 app.command()(train)
 app.command()(export)
 app.command("eval")(evaluate)
 app.command()(bench)
+app.command()(quantizers)
 
 
 def _show_version(wanted: bool) -> None:

@@ -31,6 +31,7 @@ def _facts(model: registry.ModelInfo) -> dict[str, Any]:
         "sample_rate": config.sample_rate,
         "frame_rate": config.frame_rate,
         "hop_length": config.hop_length,
+        "bottleneck": config.bottleneck,
         "num_stages": config.num_stages,
         "codebook_size": config.codebook_size,
         "bitrates_bps": list(config.bitrates_bps),

@@ -52,7 +52,7 @@ def choose_stages(
     if bitrate is None:
         return stages
     nearest = min(codec.stages_for(bitrate * 1000), available or codec.num_stages)
-    possible = codec.bitrates[nearest - 1] / 1000
+    possible = codec.config.bitrate_of(nearest) / 1000
     if not quiet and not math.isclose(bitrate, possible, rel_tol=1e-3):
         note(f"{bitrate:g} kbit/s is not possible; using the nearest, {possible:g} kbit/s")
     return nearest

@@ -7,7 +7,7 @@ little-endian and unsigned.
      0  3  magic "VQC"
      3  1  major version (1; another one is refused)
      4  1  minor version (0; any other is accepted)
-     5  1  payload coding (0 = plain packing, see entropy.py)
+     5  1  low 4 bits: payload coding (0 = plain packing, see entropy.py); high 4 bits: kind of codes (see KINDS)
      6  1  channels, 1..255
      7  1  stages, 1..255
      8  1  bits per code, 1..16
@@ -41,7 +41,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from .errors import CorruptFile, NotVqcodecFile, UnsupportedVersion
+from vqcodec.models.config import WITH_PREFIXES
+
+from .errors import ConfigError, CorruptFile, NotVqcodecFile, UnsupportedVersion
 
 MAGIC = b"VQC"
 MAJOR = 1
@@ -49,6 +51,12 @@ HEADER_BYTES = 32
 PACKET_HEAD_BYTES = 10
 MAX_FRAMES = 0xFFFF
 MAX_SAMPLES = (1 << 40) - 2
+
+KINDS = {0: "rvq", 1: "vq", 2: "product", 3: "lattice", 4: "tree", 5: "hierarchical"}
+"""The kinds of codes, by their number in the header."""
+
+PEELABLE = frozenset(WITH_PREFIXES)
+"""Those of which the first stages alone can be decoded."""
 
 _PLAIN = 0
 _UNKNOWN_SAMPLES = (1 << 40) - 1
@@ -59,8 +67,10 @@ _HEADER_START = struct.Struct("<3sBBBBBBH8s")  # bytes 0..18; u24 and u40 are be
 _PACKET_HEAD = struct.Struct("<HII")
 _PACKET_HEAD_CHECKED = struct.Struct("<HI")
 
+_KIND_NUMBERS = {kind: number for number, kind in KINDS.items()}
+
 _RANGES = {
-    "payload_coding": (0, 0xFF),
+    "payload_coding": (0, 0x0F),
     "channels": (1, 0xFF),
     "stages": (1, 0xFF),
     "bits_per_code": (1, 16),
@@ -88,6 +98,8 @@ class Header:
     stages: int
     bits_per_code: int
     payload_coding: int = 0
+    kind: str = "rvq"
+    """Of codes, one of `KINDS`."""
     version: tuple[int, int] = (MAJOR, 0)
 
     def __post_init__(self) -> None:
@@ -95,6 +107,8 @@ class Header:
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"{field} must be {low} to {high}, not {value}")
+        if self.kind not in KINDS.values():
+            raise ValueError(f"kind must be one of {', '.join(KINDS.values())}, not {self.kind!r}")
         if len(self.fingerprint) != 8:
             raise ValueError(f"fingerprint must be 8 bytes, not {len(self.fingerprint)}")
         if self.num_samples is not None:
@@ -130,7 +144,7 @@ class Header:
         start = _HEADER_START.pack(
             MAGIC,
             *self.version,
-            self.payload_coding,
+            self.payload_coding | _KIND_NUMBERS[self.kind] << 4,
             self.channels,
             self.stages,
             self.bits_per_code,
@@ -147,10 +161,12 @@ class Header:
         """Parse the first 32 bytes of a file; `name` is for messages.
 
         Raises NotVqcodecFile if they do not begin with the magic, UnsupportedVersion for another
-        major version, CorruptFile if there are fewer, the checksum is wrong or a field is out of range.
+        major version or an unknown kind of codes, CorruptFile if there are fewer, the checksum is
+        wrong or a field is out of range.
         """
         _check_header_bytes(data, name)
-        (_, major, minor, coding, channels, stages, bits, hop, fingerprint) = _HEADER_START.unpack_from(data)
+        (_, major, minor, how, channels, stages, bits, hop, fingerprint) = _HEADER_START.unpack_from(data)
+        kind = _kind(how >> 4, name)
         samples = int.from_bytes(data[25:30], "little")
         try:
             return cls(
@@ -162,7 +178,8 @@ class Header:
                 hop_length=hop,
                 stages=stages,
                 bits_per_code=bits,
-                payload_coding=coding,
+                payload_coding=how & 0x0F,
+                kind=kind,
                 version=(major, minor),
             )
         except ValueError as error:
@@ -371,12 +388,14 @@ def inspect(file: BinaryIO, name: str = "<stream>") -> Summary:
 def peel(reader: Reader, writer_file: BinaryIO, stages: int) -> Header:
     """Copy a file with only its first `stages` stages; needs no model. Returns the new header.
 
-    Raises ValueError if the file has fewer stages, UnsupportedVersion if its payloads are not
-    packed plainly, CorruptFile if it is damaged (whatever was written by then is no whole file).
+    Raises ValueError if the file has fewer stages, ConfigError if its kind of codes needs them all,
+    UnsupportedVersion if its payloads are not packed plainly, CorruptFile if it is damaged (whatever
+    was written by then is no whole file).
     """
     old = reader.header
     if not 1 <= stages <= old.stages:
         raise ValueError(f"can keep 1 to {old.stages} stages, not {stages}")
+    check_peelable(old.kind, old.stages, stages, reader.name)
     if old.payload_coding != _PLAIN:
         raise UnsupportedVersion(
             f"{reader.name}: payload coding {old.payload_coding} cannot be peeled; decode and encode it anew"
@@ -390,6 +409,15 @@ def peel(reader: Reader, writer_file: BinaryIO, stages: int) -> Header:
     assert reader.num_samples is not None
     writer.finish(reader.num_samples)
     return writer.header
+
+
+def check_peelable(kind: str, stages: int, kept: int, name: str) -> None:
+    """Raise ConfigError if codes of this kind and so many stages are nothing without those that are not kept."""
+    if kept < stages and kind not in PEELABLE:
+        raise ConfigError(
+            f"{name}: {kept} of {stages} stages cannot be kept: {kind} codes stand side by side, none can be left out; "
+            "encode it anew with a model of fewer stages"
+        )
 
 
 def _first_bits(payload: bytes, bits: int) -> bytes:
@@ -424,6 +452,15 @@ def _check_header_bytes(data: bytes, name: str) -> None:
         raise CorruptFile(f"{name}: cut short at byte {len(data)}, within the header of {HEADER_BYTES} bytes")
     if int.from_bytes(data[30:32], "little") != _crc16(data[:30]):
         raise CorruptFile(f"{name}: damaged header (wrong checksum of bytes 0 to 29)")
+
+
+def _kind(number: int, name: str) -> str:
+    if number not in KINDS:
+        known = ", ".join(f"{number} ({kind})" for number, kind in KINDS.items())
+        raise UnsupportedVersion(
+            f"{name}: codes of kind {number} are unknown to this version, which knows {known}; install a newer vqcodec"
+        )
+    return KINDS[number]
 
 
 def _check_num_samples(num_samples: int) -> None:

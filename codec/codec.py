@@ -120,7 +120,7 @@ class Codec:
 
     @property
     def num_stages(self) -> int:
-        """Codes per frame at the highest bitrate."""
+        """Codes per frame at the highest bitrate (of no meaning for a model without codes)."""
         return self.config.num_stages
 
     @property
@@ -130,7 +130,7 @@ class Codec:
 
     @property
     def bitrates(self) -> tuple[int, ...]:
-        """Bits a second and channel of the codes with 1, 2, ... `num_stages` stages."""
+        """Bits a second and channel of the codes with each possible number of stages, in ascending order."""
         return self.config.bitrates_bps
 
     @property
@@ -142,7 +142,7 @@ class Codec:
         """The number of stages whose bitrate is nearest.
 
         Raises:
-            ConfigError: the bitrate is not a positive number.
+            ConfigError: the bitrate is not a positive number, or the model has no codes.
         """
         return self.config.stages_for(bitrate_bps)
 
@@ -170,7 +170,7 @@ class Codec:
 
         Raises:
             AudioError: the sound is empty, holds NaN or infinity, has more than 255 channels or cannot be read.
-            ConfigError: a setting is out of range, or both bitrate and stages are given.
+            ConfigError: a setting is out of range, both bitrate and stages are given, or the model has no codes.
         """
         chosen = self._stages(bitrate_bps, stages)
         if isinstance(audio, str | os.PathLike):
@@ -371,6 +371,7 @@ class Codec:
             hop_length=self.hop_length,
             bits_per_code=self.config.bits_per_code,
             fingerprint=self.fingerprint[:_FINGERPRINT_DIGITS],
+            kind=self.config.bottleneck,
         )
 
     def _codes(self, blocks: Iterable[NDArray[Any]], rate: int, encoder: StreamEncoder) -> Iterator[NDArray[np.int64]]:
@@ -445,6 +446,7 @@ class Codec:
             hop_length=self.hop_length,
             stages=stages,
             bits_per_code=self.config.bits_per_code,
+            kind=self.config.bottleneck,
         )
 
     def _check_header(self, header: bitstream.Header, name: str) -> None:
@@ -454,7 +456,9 @@ class Codec:
             this = f"{self.name} ({self.fingerprint[:_FINGERPRINT_DIGITS]})"
             raise ModelMismatch(f"{name} was encoded with another model than {this}: {registry.whereabouts(wanted)}")
         c = self.config
-        if header.stages > c.num_stages:
+        if header.kind != c.bottleneck:
+            raise CorruptFile(f"{name}: codes of kind {header.kind}, but those of its model are of kind {c.bottleneck}")
+        if header.stages not in c.stage_choices:
             raise CorruptFile(f"{name}: {header.stages} stages, but the model has {c.num_stages}")
         found = (header.sample_rate, header.hop_length, header.bits_per_code)
         if found != (c.sample_rate, c.hop_length, c.bits_per_code):
@@ -471,8 +475,7 @@ class Codec:
             return self.stages_for(DEFAULT_BITRATE_BPS if bitrate_bps is None else bitrate_bps)
         if bitrate_bps is not None:
             raise ConfigError("choose either a bitrate or a number of stages, not both")
-        if not 1 <= stages <= self.num_stages:
-            raise ConfigError(f"the model {self.name} has 1 to {self.num_stages} stages, not {stages}")
+        self.config.check_stages(stages)
         return stages
 
     def _output_rate(self, rate: int | str | None, source_rate: int | None) -> int:

@@ -43,6 +43,8 @@ class Encoded:
     bits_per_code: int
     fingerprint: str
     """First 8 bytes of the model's fingerprint, as 16 hexadecimal digits."""
+    kind: str = "rvq"
+    """Of codes: the model's bottleneck, one of `bitstream.KINDS`."""
 
     def __post_init__(self) -> None:
         if self.codes.ndim != 3 or 0 in self.codes.shape[:2]:
@@ -80,16 +82,18 @@ class Encoded:
             hop_length=self.hop_length,
             stages=self.stages,
             bits_per_code=self.bits_per_code,
+            kind=self.kind,
         )
 
     def with_stages(self, stages: int) -> Encoded:
         """The same sound at a lower bitrate: only the first `stages` codes of each frame.
 
         Raises:
-            ConfigError: there are fewer, or none are wanted.
+            ConfigError: there are fewer, none are wanted, or this kind of codes needs them all.
         """
         if not 1 <= stages <= self.stages:
             raise ConfigError(f"can keep 1 to {self.stages} stages, not {stages}")
+        bitstream.check_peelable(self.kind, self.stages, stages, "the encoded sound")
         return replace(self, codes=self.codes[:, :stages])
 
     def to_bytes(self) -> bytes:
@@ -121,6 +125,7 @@ class Encoded:
             hop_length=header.hop_length,
             bits_per_code=header.bits_per_code,
             fingerprint=header.fingerprint.hex(),
+            kind=header.kind,
         )
 
     def save(self, path: str | os.PathLike[str], force: bool = False) -> None:

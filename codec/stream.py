@@ -1,6 +1,6 @@
 """Block-by-block encoding and decoding with carried state. No files.
 
-Both directions compute in blocks of a fixed number of latent frames, aligned to the start of the stream. Whatever
+Both directions compute in blocks of a fixed number of frames of codes, aligned to the start of the stream. Whatever
 the caller's chunking, the networks see the very same blocks (the last may be shorter), so that codes are bit-equal.
 """
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vqcodec.models.autoencoder import Autoencoder
+from vqcodec.models.bottlenecks import MAX_EFFORT
 from vqcodec.models.layers import Stream
-from vqcodec.models.quantizer import MAX_EFFORT
 
 from .errors import AudioError, ConfigError, CorruptFile
 
 BLOCK_FRAMES = 200
-"""Latent frames that are computed at once by default: fast, and still small in memory."""
+"""Frames that are computed at once by default: fast, and still small in memory."""
 
 MAX_BATCH = 16
 """Channels that a GPU computes at once. A CPU gains nothing by it and takes them one by one."""
@@ -36,8 +36,11 @@ class _BlockStream:
     def __init__(self, model: Autoencoder, channels: int, stages: int | None, block_frames: int) -> None:
         self.model = model
         self.config = model.config
+        self.config.require_codes()
         self.channels = _in_range("channels", channels, None)
         self.stages = None if stages is None else _in_range("stages", stages, self.config.num_stages)
+        if stages is not None:
+            self.config.check_stages(stages)
         self.block_frames = _in_range("block_frames", block_frames, None)
         self.device = next(model.parameters()).device
         self._batch = 1 if self.device.type == "cpu" else MAX_BATCH
@@ -93,11 +96,11 @@ class StreamEncoder(_BlockStream):
         channels: coded one by one, each with its own state.
         stages: how many codes each frame gets; all that the model has if None.
         effort: width of the beam search, 1 to `MAX_EFFORT`.
-        block_frames: latent frames computed at once. 1 gives the lowest latency, `ModelConfig.latency_s`. Another
+        block_frames: frames computed at once. 1 gives the lowest latency, `ModelConfig.latency_s`. Another
             number may round differently, and so change a code now and then.
 
     Raises:
-        ConfigError: an argument is out of range.
+        ConfigError: an argument is out of range, or the model has no codes.
     """
 
     def __init__(
@@ -175,11 +178,11 @@ class StreamDecoder(_BlockStream):
         model: in evaluation mode.
         channels: decoded one by one, each with its own state.
         stages: use only that many of the stages pushed; all of them if None.
-        block_frames: latent frames computed at once, 1 for the lowest latency.
+        block_frames: frames computed at once, 1 for the lowest latency.
         num_samples: the length at the codec's rate, if it is known.
 
     Raises:
-        ConfigError: an argument is out of range.
+        ConfigError: an argument is out of range, or the model has no codes.
     """
 
     def __init__(
@@ -248,8 +251,9 @@ class StreamDecoder(_BlockStream):
 
     def _check_codes(self, codes: Tensor) -> None:
         stages, size = codes.shape[1], self.config.codebook_size
-        if not (self.stages or 1) <= stages <= self.config.num_stages:
-            raise CorruptFile(f"{self.stages or 1} to {self.config.num_stages} stages can be decoded, not {stages}")
+        least = self.stages or self.config.stage_choices[0]
+        if not least <= stages <= self.config.num_stages:
+            raise CorruptFile(f"{least} to {self.config.num_stages} stages can be decoded, not {stages}")
         if stages != (self._pushed_stages or stages):
             raise CorruptFile(f"codes of {stages} stages after codes of {self._pushed_stages}")
         self._pushed_stages = stages

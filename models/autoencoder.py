@@ -1,4 +1,4 @@
-"""Encoder, residual VQ and decoder as one module."""
+"""Encoder, bottleneck and decoder as one module."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .bottlenecks import Quantized, build
 from .config import ModelConfig
 from .decoder import Decoder
 from .encoder import Encoder
 from .layers import Stream
-from .quantizer import Quantized, ResidualVQ
 
 
 class Reconstruction(NamedTuple):
@@ -22,9 +22,9 @@ class Reconstruction(NamedTuple):
     coefficients: Tensor
     """Compressed MDCT coefficients before synthesis [batch, mdct_hop, mdct frame]"""
     latents: Tensor
-    """Before quantization [batch, dim, frame]"""
+    """Before the bottleneck [batch, dim, latent frame]"""
     quantized: Quantized | None
-    """None if the quantizer was left out."""
+    """What the bottleneck made of them; None if it was imitated."""
 
 
 class Autoencoder(nn.Module):
@@ -34,7 +34,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.quantizer = ResidualVQ(config.num_stages, config.codebook_size, config.latent_dim)
+        self.quantizer = build(config)
         self.decoder = Decoder(config)
 
     def forward(
@@ -45,14 +45,14 @@ class Autoencoder(nn.Module):
         Args:
             waveform: [batch, 1, sample], samples a multiple of the hop length.
             stages: stages to use for each item, int64 [batch]; all of them if None.
-            quantize: without it noise of the same power takes the place of the quantizer (warm-up).
-            noise: that noise at variance 1, of the latents' shape; drawn if None.
+            quantize: without it the bottleneck is imitated (warm-up).
+            noise: for the bottleneck to add, of variance 1 and the latents' shape; drawn if None.
         """
         stream = Stream()
         latents = self.encoder(waveform, stream).float()
         if stages is None:
             stages = torch.full((len(waveform),), self.config.num_stages, device=waveform.device)
-        quantized = self.quantizer(latents, stages) if quantize else None
+        quantized = self.quantizer(latents, stages, noise) if quantize else None
         decoder_input = self.quantizer.imitate(latents, stages, noise) if quantized is None else quantized.latents
         coefficients = self.decoder.coefficients(decoder_input, stream)
         return Reconstruction(self.decoder.synthesise(coefficients, stream), coefficients, latents, quantized)

@@ -41,6 +41,9 @@ _DECODE_FIELDS = (
     "decoder_lookahead",
     "delay",
 )
+_BOTTLENECK_LAYERS = {"hierarchical": 4, "vae": 2}
+"""Square matrices of the latents' dimension in the linear layers of a bottleneck."""
+_BOTTLENECK_FIELDS = ("bottleneck", "lattice_levels", "coarse_stages")
 
 
 def save(
@@ -101,7 +104,7 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Au
 def fingerprint_of(model: Autoencoder) -> str:
     """SHA-256 of all that decoding depends on, as 64 hexadecimal digits.
 
-    It covers the sizes of decoder and codebooks, the delay, and the tensors of `decoder` and `quantizer` as float16:
+    It covers the sizes of decoder and bottleneck, the delay, and the tensors of `decoder` and `quantizer` as float16:
     a JSON object of the former (sorted keys, no spaces), then for each tensor, sorted by name, a line of
     name and shape and its little-endian bytes. The encoder may improve without breaking any file.
     """
@@ -111,6 +114,8 @@ def fingerprint_of(model: Autoencoder) -> str:
 def _fingerprint(config: ModelConfig, tensors: Mapping[str, Tensor]) -> str:
     fields: dict[str, Any] = {name: getattr(config, name) for name in _DECODE_FIELDS}
     fields["power"] = float(config.power)
+    if config.bottleneck != "rvq":  # once the only kind
+        fields |= {name: getattr(config, name) for name in _BOTTLENECK_FIELDS}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
         if name.startswith(("decoder.", "quantizer.")):
@@ -156,8 +161,9 @@ def _check_size(config: ModelConfig, file_bytes: int, path: Path) -> None:
     """Refuse a configuration that the file cannot hold, before anything of its size is allocated."""
     encoder = (config.encoder_fast_blocks + config.encoder_blocks) * config.encoder_width**2
     decoder = (config.decoder_fast_blocks + config.decoder_blocks) * config.decoder_width**2
-    codebooks = config.num_stages * config.codebook_size * config.latent_dim
-    least = 2 * config.expansion * (encoder + decoder) + codebooks
+    projections = config.latent_dim * (config.encoder_width + config.decoder_width)
+    bottleneck = config.code_vectors + _BOTTLENECK_LAYERS.get(config.bottleneck, 0) * config.latent_dim**2
+    least = 2 * config.expansion * (encoder + decoder) + projections + bottleneck
     if 2 * least > file_bytes:
         raise CorruptFile(f"{path}: {file_bytes} bytes cannot hold the {least} numbers of the configuration")
 

@@ -11,6 +11,18 @@ from typing import Any
 
 from vqcodec.errors import ConfigError
 
+CODED = ("rvq", "vq", "product", "lattice", "tree", "hierarchical")
+"""The kinds of bottlenecks with codes."""
+
+UNCODED = ("vae", "none")
+"""The kinds without."""
+
+WITH_PREFIXES = ("rvq", "tree", "hierarchical")
+"""Those of which the first stages alone are a codec; the others always take them all."""
+
+MAX_LEAVES = 65_536
+"""The most codes of the last level of a tree."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -33,9 +45,18 @@ class ModelConfig:
     stride: int = 2
     """MDCT frames per latent frame."""
     latent_dim: int = 64
+    bottleneck: str = "rvq"
+    """What passes between encoder and decoder, see `bottlenecks`: rvq, vq, product, lattice, tree, hierarchical, vae or
+    none."""
     num_stages: int = 12
-    """Codebooks in the residual stack."""
+    """Codes in a frame of them. That is the number of codebooks in the residual stack (rvq), of groups of dimensions
+    (product) or of levels (tree); 1 (vq); or `coarse_stages` and two for every fine stage (hierarchical)."""
     codebook_size: int = 1024
+    """Values that a code can take."""
+    lattice_levels: int = 4
+    """Levels that each latent value is rounded to (lattice only); a code packs as many as make `codebook_size`."""
+    coarse_stages: int = 4
+    """Stages that code two latent frames together (hierarchical only)."""
     kernel_size: int = 7
     """Frames that a depthwise convolution sees."""
     expansion: int = 3
@@ -57,7 +78,7 @@ class ModelConfig:
         may_be_zero = {"encoder_fast_blocks", "decoder_fast_blocks", "encoder_lookahead", "decoder_lookahead"}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name != "name" and value < (0 if field.name in may_be_zero else 1e-6):
+            if field.type != "str" and value < (0 if field.name in may_be_zero else 1e-6):
                 raise ConfigError(f"model.{field.name} = {value} is too small")
         _check_range("num_stages", self.num_stages, 1, 255)
         _check_range("codebook_size", self.codebook_size, 2, 65_536)
@@ -67,16 +88,108 @@ class ModelConfig:
         _check_range("power", self.power, 0.05, 1.0)
         _check_range("encoder_lookahead", self.encoder_lookahead, 0, (self.kernel_size - 1) * self.encoder_blocks)
         _check_range("decoder_lookahead", self.decoder_lookahead, 0, (self.kernel_size - 1) * self.decoder_blocks)
+        self._check_bottleneck()
+
+    def _check_bottleneck(self) -> None:
+        """Refuse sizes that this kind of bottleneck cannot have."""
+        if self.bottleneck not in (*CODED, *UNCODED):
+            near = difflib.get_close_matches(self.bottleneck, [*CODED, *UNCODED], n=1, cutoff=0.0)[0]
+            raise ConfigError(
+                f"model.bottleneck = {self.bottleneck!r} is no kind of bottleneck; did you mean {near!r}?"
+            )
+        checks = {
+            "vq": self._check_vq,
+            "product": self._check_product,
+            "lattice": self._check_lattice,
+            "tree": self._check_tree,
+            "hierarchical": self._check_hierarchical,
+        }
+        if self.bottleneck in checks:
+            checks[self.bottleneck]()
+
+    def _check_vq(self) -> None:
+        if self.num_stages != 1:
+            raise self._unfit("num_stages", "must be 1: there is one codebook")
+
+    def _check_product(self) -> None:
+        if self.latent_dim % self.num_stages:
+            raise self._unfit(
+                "latent_dim", f"must be a multiple of num_stages = {self.num_stages}, groups alike in size"
+            )
+
+    def _check_lattice(self) -> None:
+        _check_range("lattice_levels", self.lattice_levels, 2, self.codebook_size)
+        digits = round(math.log(self.codebook_size, self.lattice_levels))
+        if self.lattice_levels**digits != self.codebook_size:
+            raise self._unfit("codebook_size", f"must be a power of lattice_levels = {self.lattice_levels}")
+        if self.latent_dim != self.num_stages * digits:
+            rule = f"num_stages * {digits} = {self.num_stages * digits}: a code packs {digits} values"
+            raise self._unfit("latent_dim", f"must be {rule} of {self.lattice_levels} levels each")
+
+    def _check_tree(self) -> None:
+        if self.codebook_size**self.num_stages > MAX_LEAVES:
+            most = int(math.log2(MAX_LEAVES) / math.log2(self.codebook_size))
+            rule = f"must be at most {most} with codebook_size = {self.codebook_size}: {MAX_LEAVES} leaves"
+            raise self._unfit("num_stages", rule)
+
+    def _check_hierarchical(self) -> None:
+        if self.num_stages < self.coarse_stages + 2 or (self.num_stages - self.coarse_stages) % 2:
+            raise self._unfit(
+                "num_stages",
+                f"must be coarse_stages = {self.coarse_stages} and 2, 4, 6, ... more: fine ones come in pairs",
+            )
+
+    def _unfit(self, field: str, rule: str) -> ConfigError:
+        return ConfigError(f"model.{field} = {getattr(self, field)} {rule} (model.bottleneck = {self.bottleneck!r})")
 
     @property
-    def hop_length(self) -> int:
+    def has_codes(self) -> bool:
+        """Whether there are codes, and so `.vq` files."""
+        return self.bottleneck in CODED
+
+    @property
+    def stage_choices(self) -> tuple[int, ...]:
+        """The numbers of stages that can be encoded and decoded, in ascending order; none without codes."""
+        if not self.has_codes:
+            return ()
+        return tuple(range(1 if self.bottleneck in WITH_PREFIXES else self.num_stages, self.num_stages + 1))
+
+    @property
+    def frames_per_code(self) -> int:
+        """Latent frames that a frame of codes stands for."""
+        return 2 if self.bottleneck == "hierarchical" else 1
+
+    @property
+    def latent_hop(self) -> int:
         """Samples per latent frame."""
         return self.mdct_hop * self.stride
 
     @property
+    def hop_length(self) -> int:
+        """Samples per frame of codes, or per latent frame if there are none."""
+        return self.latent_hop * self.frames_per_code
+
+    @property
     def frame_rate(self) -> float:
-        """Latent frames a second."""
+        """Frames of `hop_length` a second."""
         return self.sample_rate / self.hop_length
+
+    @property
+    def code_vectors(self) -> int:
+        """Numbers in all codebooks."""
+        size, stages = self.codebook_size, self.num_stages
+        match self.bottleneck:
+            case "rvq" | "vq":
+                whole = stages * size  # vectors of the latents' dimension
+            case "product":
+                whole = size  # one for every group, of a part of the dimensions, make one
+            case "tree":
+                whole = sum(size**level for level in range(1, stages + 1))
+            case "hierarchical":
+                whole = (self.coarse_stages + (stages - self.coarse_stages) // 2) * size
+            case _:
+                whole = 0
+        return whole * self.latent_dim
 
     @property
     def bits_per_code(self) -> int:
@@ -85,9 +198,12 @@ class ModelConfig:
 
     @property
     def bitrates_bps(self) -> tuple[int, ...]:
-        """Bits a second of the raw codes with 1, 2, ... `num_stages` stages."""
-        per_stage = self.bits_per_code * self.frame_rate
-        return tuple(round(per_stage * stages) for stages in range(1, self.num_stages + 1))
+        """Bits a second of the raw codes with each of `stage_choices`."""
+        return tuple(map(self.bitrate_of, self.stage_choices))
+
+    def bitrate_of(self, stages: int) -> int:
+        """Bits a second of the raw codes with so many stages."""
+        return round(self.bits_per_code * self.frame_rate * stages)
 
     @property
     def lookahead(self) -> int:
@@ -97,26 +213,51 @@ class ModelConfig:
     @property
     def delay(self) -> int:
         """Samples by which the decoder's output lags behind the encoder's input."""
-        return self.mdct_hop + self.lookahead * self.hop_length
+        return self.mdct_hop + self.lookahead * self.latent_hop
 
     @property
     def latency_s(self) -> float:
-        """Algorithmic latency in seconds: the delay, and the frame that must be complete first."""
+        """Algorithmic latency in seconds: the delay, and the frame (of codes) that must be complete first."""
         return (self.delay + self.hop_length) / self.sample_rate
 
     def num_frames(self, num_samples: int) -> int:
-        """Latent frames that hold `num_samples` samples whole, the delay included."""
+        """Frames of `hop_length` that hold `num_samples` samples whole, the delay included."""
         return -(-(num_samples + self.delay) // self.hop_length)
 
     def stages_for(self, bitrate_bps: float) -> int:
-        """The number of stages whose bitrate is nearest, the lower of two.
+        """The number of stages, out of `stage_choices`, whose bitrate is nearest, the lower of two.
 
         Raises:
-            ConfigError: the bitrate is not a positive number.
+            ConfigError: the bitrate is not a positive number, or there are no codes.
         """
+        self.require_codes()
         if not 0 < bitrate_bps < math.inf:
             raise ConfigError(f"a bitrate is a positive number of bits per second, not {bitrate_bps}")
-        return 1 + min(range(self.num_stages), key=lambda index: abs(self.bitrates_bps[index] - bitrate_bps))
+        return min(self.stage_choices, key=lambda stages: abs(self.bitrate_of(stages) - bitrate_bps))
+
+    def require_codes(self) -> None:
+        """Refuse a model that cannot encode.
+
+        Raises:
+            ConfigError: it has no codes.
+        """
+        if not self.has_codes:
+            raise ConfigError(
+                f"the model {self.name} has no codes: its bottleneck is {self.bottleneck!r}; it cannot write .vq files"
+            )
+
+    def check_stages(self, stages: int) -> None:
+        """Refuse a number of stages that cannot be encoded or decoded.
+
+        Raises:
+            ConfigError: it is none of `stage_choices`.
+        """
+        self.require_codes()
+        if stages not in self.stage_choices:
+            most = self.num_stages
+            whole = f"{most} stages, always all of them ({self.bottleneck})"
+            possible = f"1 to {most} stages" if self.bottleneck in WITH_PREFIXES else whole
+            raise ConfigError(f"the model {self.name} has {possible}, not {stages}")
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name."""

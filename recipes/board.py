@@ -18,7 +18,7 @@ from vqcodec.models.autoencoder import Autoencoder
 from .config import Recipe
 from .data import Example
 from .losses import FLOOR, log_magnitude, stft
-from .validate import SHORTEST_S, stage_choices
+from .validate import SHORTEST_S, listened_to, without_codes
 
 FOLDER = "tensorboard"
 """Where the event files lie in the folder of a run."""
@@ -72,20 +72,17 @@ class Board:
             self._writer.add_scalar(f"{group}/{name.replace('@', '_at_')}", value, step)
 
     def codes(self, step: int, model: Autoencoder) -> None:
-        """How often the codes of each stage were used of late, over their mean: 1 for all if they are used alike."""
-        for number, codebook in enumerate(model.quantizer.stages, 1):
-            used = codebook.counts / codebook.counts.mean().clamp_min(1e-12)
+        """How often the codes of each codebook were used of late, over their mean: 1 if all are used alike."""
+        for number, book in enumerate(model.quantizer.books, 1):
+            used = book.counts / book.counts.mean().clamp_min(1e-12)
             self._writer.add_histogram(f"code_usage/stage_{number}", used.cpu(), step)
 
     def decoded(self, step: int, model: Autoencoder) -> None:
-        """The recordings after encoding and decoding, at several bitrates."""
+        """The recordings after encoding and decoding, at several bitrates or without codes."""
         training = model.training
-        codec = Codec(model.eval())
         for number, recording in enumerate(self.recordings, 1):
-            encoded = codec.encode(recording, stages=codec.num_stages)
-            for stages in stage_choices(model.config):
-                name = f"recording_{number}/{model.config.bitrates_bps[stages - 1] / 1000:g}_kbit_per_s"
-                self._show(name, codec.decode(encoded, stages=stages)[0], step)
+            for name, waveform in _decoded(model.eval(), recording).items():
+                self._show(f"recording_{number}/{name}", waveform, step)
         model.train(training)
 
     def _show(self, name: str, waveform: NDArray[np.float32], step: int) -> None:
@@ -100,6 +97,18 @@ def spectrogram(waveform: Tensor, sample_rate: int) -> Tensor:
     darkest, brightest = RANGE
     grey = (log_magnitude(stft(waveform[None], window)) - darkest) / (brightest - darkest)
     return grey.clamp(0, 1).flip(1)
+
+
+def _decoded(model: Autoencoder, recording: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """What comes back of a recording [sample], by the bitrate [sample]."""
+    if not model.config.has_codes:
+        return {"without_codes": without_codes(model, recording)}
+    codec = Codec(model)
+    encoded = codec.encode(recording, stages=codec.num_stages)
+    return {
+        f"{model.config.bitrate_of(stages) / 1000:g}_kbit_per_s": codec.decode(encoded, stages=stages)[0]
+        for stages in listened_to(model.config)
+    }
 
 
 def _beginnings(held_out: Sequence[Example], rate: int) -> list[NDArray[np.float32]]:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
-import os
-import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +21,7 @@ from numpy.typing import NDArray
 from vqcodec import audio
 from vqcodec.errors import AudioError, VqcodecError
 
+from . import workers
 from .comparison import Comparison
 from .cpus import usable_cpus
 from .metrics import METRICS
@@ -77,8 +75,8 @@ def evaluate(
         for system in comparison.systems
         if (file, system.name) not in done
     ]
-    with _worker_pool(min(jobs or usable_cpus(), max(1, len(todo)))) as pool:
-        with _interruptions_wait():
+    with workers.pool(min(jobs or usable_cpus(), max(1, len(todo)))) as pool:
+        with workers.interruptions_wait():
             futures = [pool.submit(measure, job) for job in todo]
         _record(todo, futures, store, progress)
     evaluation = store.load()
@@ -148,41 +146,3 @@ def _scores(
     for name in metrics:
         with contextlib.suppress(AudioError):  # undefined for this file: no speech in it, or too short
             yield name, METRICS[name].function(reference, decoded, sample_rate)
-
-
-@contextlib.contextmanager
-def _worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes of one thread each, so that CPU seconds mean something, and deaf to Ctrl-C."""
-    variables = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)  # read by libraries as they are loaded, in the workers
-    try:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_worker) as pool:
-            yield pool
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _interruptions_wait() -> Iterator[None]:
-    """Ctrl-C counts after the body only; processes that start in it do not hear it, from their first moment on."""
-    if not hasattr(signal, "pthread_sigmask"):  # not on Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin_worker() -> None:
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Pictures for a report: score against bitrate, spectrograms, and how the codebooks are used.
+"""Pictures for a report: scores against bitrate, or another rate; spectrograms; how the codebooks are used.
 
 Line drawings are SVG to be set into a page: their colours are the page's own (`var(--text)`, `var(--codec-0)`, ...),
 so that they follow its light or dark theme. matplotlib is used without pyplot: nothing global changes.
@@ -28,9 +28,9 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross
 """Of the points of a curve, in plotly's words."""
 
 _MARKERS = dict(zip(SYMBOLS, ("o", "s", "D", "^", "v", "P", "X", "*"), strict=True))
-_BITRATE_TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # kbit/s
+_LOGARITHMIC_TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _LOGARITHMIC_FROM = 4.0
-"""Ratio of the highest to the lowest bitrate from which on the axis is logarithmic."""
+"""Ratio of the highest to the lowest rate from which on the axis is logarithmic."""
 _LEAST_CURVE_SHARE = 0.3
 """Of the height of a chart: a ceiling that would leave less to the curves is told in words."""
 _SPECTROGRAM_COLUMNS = 600
@@ -46,10 +46,11 @@ _THEME = {_TEXT: "var(--text)", _SOFT: "var(--soft)", _LINE: "var(--line)"} | {
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A system's score at its bitrate, with the ends of the 95 % interval."""
+    """A system's score at its rate, with the ends of the 95 % interval."""
 
     label: str
-    bitrate_kbps: float
+    rate: float
+    """In the unit of the chart, kbit/s for instance; above 0 where its axis is logarithmic."""
     value: float
     low: float
     high: float
@@ -57,12 +58,14 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A codec at its bitrates, lowest first."""
+    """A codec at its rates, lowest first."""
 
     label: str
     number: int
     """0 is the codec that the report is about."""
     points: tuple[Point, ...]
+    limit: bool = False
+    """It is a line that was computed, not measured: dashed, grey and without symbols."""
 
     @property
     def colour(self) -> int:
@@ -85,7 +88,7 @@ class Ceiling:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """One score against bitrate."""
+    """One score against the rate."""
 
     name: str
     title: str
@@ -93,17 +96,21 @@ class Chart:
     """What the vertical axis shows, with its unit and direction."""
     curves: tuple[Curve, ...]
     ceilings: tuple[Ceiling, ...]
+    rate_axis: str = "kbit/s"
+    """What the horizontal axis shows."""
+    straight: bool = False
+    """Scores go with the rate, not with its logarithm, however far it reaches."""
 
     @property
     def logarithmic(self) -> bool:
-        """Whether the bitrates reach so far that their axis is logarithmic."""
-        low, high = self._bitrates
-        return high / low >= _LOGARITHMIC_FROM
+        """Whether the rates reach so far that their axis is logarithmic."""
+        low, high = self._rates
+        return not self.straight and high / low >= _LOGARITHMIC_FROM
 
     @property
-    def bitrate_range(self) -> tuple[float, float]:
-        """Ends of the horizontal axis in kbit/s."""
-        low, high = self._bitrates
+    def rate_range(self) -> tuple[float, float]:
+        """Ends of the horizontal axis."""
+        low, high = self._rates
         if self.logarithmic:
             margin = (high / low) ** 0.06
             return low / margin, high * margin
@@ -111,12 +118,12 @@ class Chart:
         return max(0.0, low - margin), high + margin
 
     @property
-    def bitrate_ticks(self) -> list[float]:
-        """Labelled places of the horizontal axis in kbit/s, at most eight."""
-        low, high = self.bitrate_range
+    def rate_ticks(self) -> list[float]:
+        """Labelled places of the horizontal axis, at most eight."""
+        low, high = self.rate_range
         if not self.logarithmic:
             return _round_ticks(low, high)
-        ticks = [tick for tick in _BITRATE_TICKS if low <= tick <= high]
+        ticks = [tick for tick in _LOGARITHMIC_TICKS if low <= tick <= high]
         return ticks[:: math.ceil(len(ticks) / 8)]
 
     @property
@@ -141,9 +148,9 @@ class Chart:
         return tuple(one for one in self.ceilings if one not in self.drawn_ceilings)
 
     @property
-    def _bitrates(self) -> tuple[float, float]:
-        bitrates = [point.bitrate_kbps for curve in self.curves for point in curve.points]
-        return min(bitrates), max(bitrates)
+    def _rates(self) -> tuple[float, float]:
+        rates = [point.rate for curve in self.curves for point in curve.points]
+        return min(rates), max(rates)
 
     def _span(self, ceilings: Sequence[Ceiling]) -> tuple[float, float]:
         values = [end for curve in self.curves for point in curve.points for end in (point.low, point.high)]
@@ -162,7 +169,7 @@ def symbol_of(number: int) -> str:
 
 
 def draw_chart(chart: Chart) -> str:
-    """Score against bitrate as SVG."""
+    """Score against rate as SVG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -180,9 +187,13 @@ def draw_chart(chart: Chart) -> str:
             axes.text(x, ceiling.value, words, transform=frame, ha=side, va="bottom", color=_SOFT, fontsize=8.5)
         for curve in reversed(chart.curves):  # the main one last, on top
             points = curve.points
+            rates, values = [point.rate for point in points], [point.value for point in points]
+            if curve.limit:
+                axes.plot(rates, values, color=_SOFT, linewidth=1.4, linestyle=(0, (4, 3)))
+                continue
             axes.errorbar(
-                [point.bitrate_kbps for point in points],
-                [point.value for point in points],
+                rates,
+                values,
                 yerr=[[point.value - point.low for point in points], [point.high - point.value for point in points]],
                 color=_CODECS[curve.colour],
                 marker=_MARKERS[curve.symbol],
@@ -191,11 +202,11 @@ def draw_chart(chart: Chart) -> str:
                 elinewidth=1.2,
                 capsize=2.5,
             )
-        axes.set_xticks(chart.bitrate_ticks, [f"{tick:g}" for tick in chart.bitrate_ticks])
+        axes.set_xticks(chart.rate_ticks, [f"{tick:g}" for tick in chart.rate_ticks])
         axes.minorticks_off()
-        axes.set_xlim(chart.bitrate_range)
+        axes.set_xlim(chart.rate_range)
         axes.set_ylim(chart.score_range)
-        axes.set_xlabel("kbit/s")
+        axes.set_xlabel(chart.rate_axis)
         axes.grid(color=_LINE, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)

@@ -1,11 +1,16 @@
-"""What all HTML pages have in common: their templates, in `templates/`."""
+"""What all HTML pages have in common: their templates, in `templates/`, and their charts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from . import figures
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+_SIGNS = dict(zip(figures.SYMBOLS, "●■◆▲▼✚✖★", strict=True))
 
 
 def environment() -> Environment:
@@ -16,10 +21,40 @@ def environment() -> Environment:
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("vqcodec.recipes"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters.update(colour=figures.colour_of, sign=lambda number: _SIGNS[figures.symbol_of(number)])
+    return environment
+
+
+def drawing(chart: figures.Chart, words: str, far: str = "") -> dict[str, Any]:
+    """A chart for the macro `chart` of the templates.
+
+    Args:
+        words: what it shows, for those who do not see it.
+        far: the ceilings that are too far away to be drawn, in words.
+    """
+    return {"chart": chart, "svg": figures.draw_chart(chart), "words": words, "far": far}
+
+
+def chart_data(chart: figures.Chart) -> dict[str, Any]:
+    """What the interactive chart is drawn from, by `templates/charts.js`."""
+    return {
+        "name": chart.name,
+        "axis": chart.axis,
+        "curves": [
+            {**dataclasses.asdict(curve), "colour": curve.colour, "symbol": curve.symbol, "main": curve.number == 0}
+            for curve in chart.curves
+        ],
+        "ceilings": [dataclasses.asdict(ceiling) for ceiling in chart.drawn_ceilings],
+        "logarithmic": chart.logarithmic,
+        "rateAxis": chart.rate_axis,
+        "rateRange": chart.rate_range,
+        "rateTicks": chart.rate_ticks,
+        "scoreRange": chart.score_range,
+    }

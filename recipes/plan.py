@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqcodec.codec import Codec
 
@@ -21,7 +21,7 @@ from .checks import check
 from .config import Recipe
 from .data import Example, crop_samples
 from .distributed import World
-from .trainer import Trainer
+from .trainer import Trainer, count
 
 TIMED_STEPS = 4
 """Steps of each phase whose mean counts, after one that warms up: discriminators may not learn in each."""
@@ -77,14 +77,15 @@ def plan(recipe: Recipe, device: str = "auto") -> Plan:
     with memory.explained(recipe):
         trainer = Trainer(recipe, world.device(device), world)
         batch = _random_batch(recipe, trainer.device)
-        trainer.initialise_codebooks([batch])
+        if not trainer.has_codebooks:
+            trainer.initialise_codebooks([batch])
         phases = tuple(_time(trainer, batch, name, steps) for name, steps in stretches(recipe))
         adversary = trainer.adversary
         return Plan(
             recipe=recipe,
             device=str(trainer.device),
-            parameters=_parameters(trainer),
-            discriminators=0 if adversary is None else _count(adversary.discriminators),
+            parameters=trainer.parameters,
+            discriminators=0 if adversary is None else count(adversary.discriminators),
             macs_per_s=macs_per_s(Codec(trainer.averaged), recipe.model.num_stages),
             phases=phases,
             peak_bytes=memory.peak_bytes(trainer.device),
@@ -123,16 +124,6 @@ def _random_batch(recipe: Recipe, device: torch.device) -> Example:
     noise = torch.randn(recipe.data.batch_size, 1, crop_samples(recipe), generator=generator)
     waveform = (0.1 * noise).clamp(-1, 1).to(device)
     return Example(waveform, waveform)
-
-
-def _parameters(trainer: Trainer) -> dict[str, int]:
-    model = trainer.model
-    codes = sum(codebook.vectors.numel() for codebook in model.quantizer.stages)
-    return {"encoder": _count(model.encoder), "codebooks": codes, "decoder": _count(model.decoder)}
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _bytes(state: Any) -> int:

@@ -7,7 +7,6 @@ All but the interactive curves is there without JavaScript.
 from __future__ import annotations
 
 import base64
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from .store import REFERENCE, Evaluation
 
 PAGE_NAME = "report.html"
 
-_SIGNS = dict(zip(figures.SYMBOLS, "●■◆▲▼✚✖★", strict=True))
 _ENOUGH_FRAMES = 10
 """Frames a code: with fewer, the entropy of the codes comes out clearly too low."""
 
@@ -113,13 +111,7 @@ def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
 
     from vqcodec import __version__
 
-    environment.filters.update(
-        kbps=_kbps,
-        duration=_duration,
-        speed=_speed,
-        colour=figures.colour_of,
-        sign=lambda n: _SIGNS[figures.symbol_of(n)],
-    )
+    environment.filters.update(kbps=_kbps, duration=_duration, speed=_speed)
     summaries = evaluation.summaries
     codecs = codecs_of(evaluation, summaries)
     scores = scores_of(evaluation)
@@ -140,15 +132,14 @@ def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
         best={score.metric.name: _best(score.metric, codecs) for score in scores},
         answer=_answer(codecs, scores, ranking),
         charts=[
-            {
-                "score": score,
-                "chart": chart,
-                "svg": figures.draw_chart(chart),
-                "words": _chart_in_words(score, chart),
-            }
+            pages.drawing(
+                chart,
+                _chart_in_words(score, chart),
+                far=", ".join(f"{one.label} {score.number(one.value)}" for one in chart.far_ceilings),
+            )
             for score, chart in charts
         ],
-        chart_data=[_chart_data(chart) for _, chart in charts],
+        chart_data=[pages.chart_data(chart) for _, chart in charts],
         features=features,
         anchors={feature.file: f"file-{number}" for number, feature in enumerate(features, start=1)},
         ranking=ranking,
@@ -201,7 +192,7 @@ def _chart(score: Score, codecs: Sequence[Codec]) -> figures.Chart | None:
             points=tuple(
                 figures.Point(
                     label=one.system.title,
-                    bitrate_kbps=one.bitrate_bps.value / 1000,
+                    rate=one.bitrate_bps.value / 1000,
                     value=one.scores[name].value,
                     low=one.scores[name].low,
                     high=one.scores[name].high,
@@ -224,27 +215,10 @@ def _chart(score: Score, codecs: Sequence[Codec]) -> figures.Chart | None:
     return figures.Chart(name=name, title=score.metric.label, axis=axis, curves=curves, ceilings=ceilings)
 
 
-def _chart_data(chart: figures.Chart) -> dict[str, Any]:
-    """What the interactive chart is drawn from."""
-    return {
-        "name": chart.name,
-        "axis": chart.axis,
-        "curves": [
-            {**dataclasses.asdict(curve), "colour": curve.colour, "symbol": curve.symbol, "main": curve.number == 0}
-            for curve in chart.curves
-        ],
-        "ceilings": [dataclasses.asdict(ceiling) for ceiling in chart.drawn_ceilings],
-        "logarithmic": chart.logarithmic,
-        "bitrateRange": chart.bitrate_range,
-        "bitrateTicks": chart.bitrate_ticks,
-        "scoreRange": chart.score_range,
-    }
-
-
 def _chart_in_words(score: Score, chart: figures.Chart) -> str:
     curves = [
         f"{curve.label}: "
-        + ", ".join(f"{score.number(point.value)} at {point.bitrate_kbps:.3g} kbit/s" for point in curve.points)
+        + ", ".join(f"{score.number(point.value)} at {point.rate:.3g} kbit/s" for point in curve.points)
         for curve in chart.curves
     ]
     ceilings = [f"{ceiling.label}: {score.number(ceiling.value)}" for ceiling in chart.ceilings]

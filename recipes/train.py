@@ -104,7 +104,7 @@ def train(
         resume = resume or (world.restarted and checkpoints.exist(out))
         world.by_lead(lambda: checkpoints.prepare_folder(out, recipe, resume))
         trainer = Trainer(recipe, world.device(device), world, None if resume else init)
-        display.message(f"{trainer.parameters / 1e6:.2f} M parameters; reading the recordings")
+        display.message(f"{sum(trainer.parameters.values()) / 1e6:.2f} M parameters; reading the recordings")
         source = world.in_turn(lambda: open_source(recipe, data, cache or out / "cache", display.message, noise))
         display.message(source.describe())
         if resume:

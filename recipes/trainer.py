@@ -25,8 +25,8 @@ from vqcodec.errors import ConfigError
 from vqcodec.models import checkpoint as weights
 from vqcodec.models import registry
 from vqcodec.models.autoencoder import Autoencoder, Reconstruction
+from vqcodec.models.bottlenecks.base import Bottleneck, Statistics
 from vqcodec.models.layers import Stream, compress
-from vqcodec.models.quantizer import Statistics
 
 from .adversary import Adversary
 from .config import LossConfig, OptimizerConfig, Recipe, sizes_that_differ
@@ -35,6 +35,10 @@ from .distributed import World
 from .guard import Guard
 from .losses import signed_energy, signed_error, spectral_losses
 from .perceptual import PERCEPTUAL
+from .regularisers import activations, contraction, sparsity
+
+CONTRACTED_FRAMES = 16
+"""Latent frames, from the beginning of each crop, that the contractive loss looks at: it takes second derivatives."""
 
 
 class Part(NamedTuple):
@@ -51,7 +55,18 @@ class Part(NamedTuple):
     stages_share: float
     """Their mean over the mean of the whole batch."""
     noise: Tensor | None
-    """In place of the quantizer [item, dim, frame]; None if it is in the path."""
+    """White, for what takes the quantizer's place or for a bottleneck that samples [item, dim, frame]; else None."""
+    probe: Tensor | None
+    """Random signs for the contractive loss [item, dim, frame]; None if it is not in use."""
+
+
+class Whole(NamedTuple):
+    """What the terms of every part are relative to, over all parts of all processes."""
+
+    energy: Tensor
+    """Of the target's coefficients, mean over the parts []"""
+    activations: Tensor | None
+    """Of the latents, for the sparse loss [dim]; None if it is not in use."""
 
 
 class Passed(NamedTuple):
@@ -65,7 +80,7 @@ class Passed(NamedTuple):
     latents: Tensor
     """[item, dim, frame]"""
     codes: Tensor | None
-    """[item, stage, frame]; None if the quantizer was left out."""
+    """[item, stage, frame]; None if the quantizer was left out, or has none."""
 
 
 class Trainer:
@@ -83,12 +98,16 @@ class Trainer:
         self.model = Autoencoder(recipe.model).to(device)
         self.model.quantizer.decay = recipe.quantizer.ema_decay
         self.model.quantizer.dead_share = recipe.quantizer.dead_share
+        if recipe.quantizer.learning == "gradient":
+            self.model.quantizer.learn_by_gradient()
         self.decodes: tuple[str, ...] = ()
         """Fingerprints of earlier models whose files the exported model decodes as well."""
         if init is not None:
             self._begin_with(init)
-        self.has_codebooks = init is not None
-        """Whether the codebooks have been set."""
+        self.has_codebooks = _are_set(self.model.quantizer)
+        """Whether the codebooks have been set, if there are any."""
+        self.frozen = False
+        """Whether encoder and codebooks stay as they are from now on."""
         self.model.train()
         self.optimizers = build_optimizers(self.model, recipe.optimizer)
         self.guard = Guard(recipe.optimizer.outlier_factor, recipe.optimizer.outlier_patience)
@@ -98,11 +117,15 @@ class Trainer:
         self._connect()
 
     @property
-    def parameters(self) -> int:
-        """Numbers in the exported weights: parameters and code vectors."""
-        quantizer = self.recipe.model
-        codes = quantizer.num_stages * quantizer.codebook_size * quantizer.latent_dim
-        return sum(parameter.numel() for parameter in self.model.parameters()) + codes
+    def parameters(self) -> dict[str, int]:
+        """Numbers in each part of the exported weights: parameters and code vectors."""
+        model, by_gradient = self.model, self.recipe.quantizer.learning == "gradient"
+        codes = 0 if by_gradient else model.quantizer.code_vectors  # else they are parameters
+        return {
+            "encoder": count(model.encoder),
+            "bottleneck": count(model.quantizer) + codes,
+            "decoder": count(model.decoder),
+        }
 
     @property
     def averaged(self) -> Autoencoder:
@@ -157,8 +180,8 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate
         parts = self._parts(batch)
-        energy = self._mean_energy(parts)
-        passed = [self._pass(part, energy, last=part is parts[-1]) for part in parts]
+        whole = Whole(self._mean_energy(parts), self._mean_activations(parts))
+        passed = [self._pass(part, whole, last=part is parts[-1]) for part in parts]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimizer.gradient_clip)
         accepted = self.guard.accepts(float(norm))
         metrics, statistics = self._over_all(passed)
@@ -178,15 +201,18 @@ class Trainer:
         """K-means, stage by stage, on the latents of a few batches; of each this process's share."""
         quantizer = self.model.quantizer
         quantizer.generator.manual_seed(self.recipe.run.seed)
-        latents = [self.world.gather(self.model.encoder(b.waveform, Stream()).mT.flatten(0, 1)) for b in batches]
+        latents = [self.world.gather(self.model.encoder(batch.waveform, Stream())) for batch in batches]
         if self.world.leads:
             quantizer.initialise(torch.cat(latents))
-        self.world.copy_from_lead(quantizer.buffers())
+        self.world.copy_from_lead(quantizer.state_dict().values())
         self.averaged.quantizer.load_state_dict(quantizer.state_dict())
         self.has_codebooks = True
+        self._connect()
 
     def _connect(self) -> None:
-        """Make the forward pass: several processes average the gradients in its backward pass."""
+        """Make the forward pass: several processes average the gradients of all that learns in its backward pass."""
+        self.model.encoder.requires_grad_(not self.frozen)
+        self.model.quantizer.requires_grad_(self.has_codebooks and not self.frozen)
         module: nn.Module = self.model
         self._parallel: DistributedDataParallel | None = None
         if self.world.size > 1:
@@ -195,13 +221,13 @@ class Trainer:
 
     def _freeze(self) -> None:
         """Give the model the averaged encoder and codebooks, for good: they are what is exported."""
-        if not next(self.model.encoder.parameters()).requires_grad:
+        if self.frozen:
             return
         if not self.has_codebooks:
             raise ConfigError("phases.decoder_only_from comes before quantizer.start_step: there are no codebooks yet")
         self.model.encoder.load_state_dict(self.averaged.encoder.state_dict())
         self.model.quantizer.load_state_dict(self.averaged.quantizer.state_dict())
-        self.model.encoder.requires_grad_(False)
+        self.frozen = True
         self._connect()
 
     def _parts(self, batch: Example) -> list[Part]:
@@ -209,7 +235,8 @@ class Trainer:
         recipe, model = self.recipe, self.model
         rng = np.random.default_rng([recipe.run.seed, self.step])
         model.quantizer.generator.manual_seed(int(rng.integers(2**63)))
-        stages, noise = self._draw_stages(rng), None if self.quantizes else self._draw_noise(batch.waveform.shape[-1])
+        frames = batch.waveform.shape[-1] // recipe.model.latent_hop
+        stages, noise, probe = self._draw_stages(rng), self._draw_noise(frames), self._draw_probe(frames)
         mine, parts = self.world.share(recipe.data.batch_size), []
         each = len(mine) // recipe.optimizer.accumulate
         for first in range(0, len(mine), each):
@@ -219,48 +246,78 @@ class Trainer:
                 coefficients = compress(model.encoder.mdct(target, Stream()), recipe.model.power)
             share = float(stages[here].mean() / stages.mean())
             used = torch.from_numpy(stages[here]).to(self.device)
-            white = None if noise is None else noise[here].to(self.device)
-            parts.append(Part(waveform, target, coefficients, used, share, white))
+            drawn = [None if values is None else values[here].to(self.device) for values in (noise, probe)]
+            parts.append(Part(waveform, target, coefficients, used, share, *drawn))
         return parts
 
     def _draw_stages(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Quantizer dropout: stages in use for each item of the whole batch [batch]."""
+        """Quantizer dropout: stages in use for each item of the whole batch [batch]; all where no prefix will do."""
         batch, most = self.recipe.data.batch_size, self.recipe.model.num_stages
+        if len(self.recipe.model.stage_choices) < most:
+            return np.full(batch, most)
         stages = rng.integers(1, most + 1, batch)
         stages[: round(batch * self.recipe.quantizer.full_share)] = most
         return stages
 
-    def _draw_noise(self, samples: int) -> Tensor:
-        """White noise for the latents of the whole batch [batch, dim, frame], on the CPU."""
-        config = self.recipe.model
-        shape = (self.recipe.data.batch_size, config.latent_dim, samples // config.hop_length)
-        return torch.randn(shape, generator=self.model.quantizer.generator)
+    def _draw_noise(self, frames: int) -> Tensor | None:
+        """White noise for the latents of the whole batch [batch, dim, frame], on the CPU; None if none is needed."""
+        quantizer = self.model.quantizer
+        if self.quantizes and not quantizer.samples:
+            return None
+        return torch.randn(self._shape(frames), generator=quantizer.generator)
+
+    def _draw_probe(self, frames: int) -> Tensor | None:
+        """Random signs for the first latents of the whole batch [batch, dim, frame]; None if none are needed."""
+        if self.freezes or not self.recipe.loss.contractive:
+            return None
+        shape = self._shape(min(frames, CONTRACTED_FRAMES))
+        return 2.0 * torch.randint(2, shape, generator=self.model.quantizer.generator) - 1
+
+    def _shape(self, frames: int) -> tuple[int, int, int]:
+        """Of the latents of the whole batch."""
+        return self.recipe.data.batch_size, self.recipe.model.latent_dim, frames
 
     def _mean_energy(self, parts: Sequence[Part]) -> Tensor:
         """What the signed error is relative to [], mean over all parts of all processes."""
         focus = self.recipe.loss.signed_focus
-        energies = [signed_energy(self._heard(part.coefficients), focus) for part in parts]
-        [energy] = self.world.sum(torch.stack(energies).sum())
-        return energy / (len(parts) * self.world.size)
+        return self._mean([signed_energy(self._heard(part.coefficients), focus) for part in parts])
+
+    @torch.no_grad()
+    def _mean_activations(self, parts: Sequence[Part]) -> Tensor | None:
+        """What the sparse loss is about [dim], mean over all parts of all processes; None if it is not in use."""
+        if self.freezes or not self.recipe.loss.sparse:
+            return None
+        with self._autocast():
+            latents = [self.model.encoder(part.waveform, Stream()) for part in parts]
+        return self._mean([activations(values.float()) for values in latents])
+
+    def _mean(self, of_parts: Sequence[Tensor]) -> Tensor:
+        """Mean over all parts of all processes."""
+        [total] = self.world.sum(torch.stack([*of_parts]).sum(0))
+        return total / (len(of_parts) * self.world.size)
 
     def _heard(self, coefficients: Tensor) -> Tensor:
         """The target's coefficients that the decoder has answered by the end [item, mdct_hop, mdct frame]."""
         config = self.recipe.model
         return coefficients[..., : coefficients.shape[-1] - config.lookahead * config.stride]
 
-    def _pass(self, part: Part, energy: Tensor, last: bool) -> Passed:
+    def _pass(self, part: Part, whole: Whole, last: bool) -> Passed:
         """Forward and backward: adds this part's gradients; the last one averages them over the processes."""
         local = nullcontext() if last or self._parallel is None else self._parallel.no_sync()
         with local:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16"):
-                output = self._forward(part.waveform, part.stages, part.noise is None, part.noise)
+            with self._autocast():
+                output = self._forward(part.waveform, part.stages, self.quantizes, part.noise)
             decoded, reference = self._aligned(output, part)
-            terms = self._loss_terms(output, part, energy, decoded, reference)
-            loss = torch.stack([weight * terms[name] for name, weight in self._loss_weights().items()]).sum()
+            terms = self._loss_terms(output, part, whole, decoded, reference)
+            weights = self._loss_weights()
+            loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
             (loss / self.recipe.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
         terms = {name: value.detach() for name, value in terms.items()} | {"loss": loss.detach()}
         codes = None if output.quantized is None else output.quantized.codes
         return Passed(terms, decoded.detach(), reference, output.latents.detach(), codes)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
 
     def _aligned(self, output: Reconstruction, part: Part) -> tuple[Tensor, Tensor]:
         """The output, and the target that it is to equal, without the codec's delay [item, 1, sample]."""
@@ -268,12 +325,12 @@ class Trainer:
         return output.waveform[..., delay:], part.target[..., : part.target.shape[-1] - delay]
 
     def _loss_terms(
-        self, output: Reconstruction, part: Part, energy: Tensor, decoded: Tensor, reference: Tensor
+        self, output: Reconstruction, part: Part, whole: Whole, decoded: Tensor, reference: Tensor
     ) -> dict[str, Tensor]:
         config = self.recipe.model
         coefficients = output.coefficients[..., config.lookahead * config.stride :].float()
         target = self._heard(part.coefficients)
-        terms = {"signed": signed_error(coefficients, target, self.recipe.loss.signed_focus, energy)}
+        terms = {"signed": signed_error(coefficients, target, self.recipe.loss.signed_focus, whole.energy)}
         if self._handover() > 0:
             terms |= spectral_losses(decoded[:, 0], reference[:, 0], config.sample_rate)._asdict()
             for name in used_perceptual(self.recipe.loss):
@@ -281,7 +338,17 @@ class Trainer:
         if self.adversary is not None and self.adversarial_share:
             terms |= self.adversary.terms(reference, decoded)
         if output.quantized is not None:
-            terms["commitment"] = part.stages_share * output.quantized.commitment_loss
+            terms |= {name: part.stages_share * value for name, value in output.quantized.losses.items()}
+        return terms | self._regularisers(output.latents, part, whole)
+
+    def _regularisers(self, latents: Tensor, part: Part, whole: Whole) -> dict[str, Tensor]:
+        """Terms of the latents alone, as far as they are in use."""
+        terms = {}
+        if whole.activations is not None:
+            terms["sparse"] = sparsity(latents, self.recipe.loss.sparse_rho, whole.activations)
+        if part.probe is not None:
+            beginning = part.waveform[..., : part.probe.shape[-1] * self.recipe.model.latent_hop]
+            terms["contractive"] = contraction(lambda x: self.model.encoder(x, Stream()), beginning, part.probe)
         return terms
 
     def _over_all(self, passed: Sequence[Passed]) -> tuple[dict[str, Tensor], Statistics | None]:
@@ -320,20 +387,17 @@ class Trainer:
         return min(1.0, max(0.0, (self.step - loss.handover_start) / max(1, loss.handover_steps)))
 
     def _loss_weights(self) -> dict[str, float]:
-        used = loss_weights(self.recipe.loss, self._handover(), self.quantizes)
-        share, config = self.adversarial_share, self.recipe.discriminator
-        if share:
-            used |= {"adversarial": share * config.adversarial, "feature": share * config.feature}
-        return used
+        share, config = self.adversarial_share or 0.0, self.recipe.discriminator
+        adversarial = {"adversarial": share * config.adversarial, "feature": share * config.feature}
+        return loss_weights(self.recipe.loss, self._handover()) | adversarial
 
     def _begin_with(self, init: Path) -> None:
         model = weights.load(init, self.device)
         if differing := sizes_that_differ(model.config, self.recipe.model):
             raise ConfigError(f"{init} is a model of other sizes than the recipe's: {', '.join(differing)}")
         self.model.load_state_dict(model.state_dict())
-        for codebook in self.model.quantizer.stages:
-            codebook.counts.fill_(1.0)
-            codebook.sums.copy_(codebook.vectors)
+        for book in self.model.quantizer.books:
+            book.restart()
         if self.recipe.phases.decoder_only_from == 0:
             info = registry.describe(init)
             self.decodes = (info.fingerprint, *info.decodes)
@@ -363,7 +427,18 @@ class Trainer:
             self.guard.load_state(state["guard"])
         if self.adversary is not None and state.get("adversary") is not None:
             self.adversary.load_state(state["adversary"])
-        self.has_codebooks = bool(self.model.quantizer.stages[0].counts.any())
+        self.has_codebooks = _are_set(self.model.quantizer)
+        self._connect()
+
+
+def _are_set(quantizer: Bottleneck) -> bool:
+    """Whether all codebooks, if there are any, have been set: the vectors given to their codes were counted."""
+    return all(bool(book.counts.any()) for book in quantizer.books)
+
+
+def count(module: nn.Module) -> int:
+    """Numbers in its parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _parallel(model: nn.Module, device: torch.device) -> DistributedDataParallel:
@@ -405,15 +480,18 @@ def learning_rate_share(step: int, recipe: Recipe) -> float:
     return warmup * (config.final_share + (1 - config.final_share) * cosine)
 
 
-def loss_weights(config: LossConfig, handover: float, quantizes: bool) -> dict[str, float]:
-    """Weight of each loss term that is in use, by name, `handover` of the way from signs to spectra."""
-    used = {"signed": config.signed + handover * (config.signed_final - config.signed)}
-    if handover > 0:
-        spectral = {"mel": config.mel, "magnitude": config.magnitude, "complex": config.complex}
-        used |= {name: handover * weight for name, weight in (spectral | used_perceptual(config)).items()}
-    if quantizes:
-        used["commitment"] = config.commitment
-    return used
+def loss_weights(config: LossConfig, handover: float) -> dict[str, float]:
+    """Weight of each loss term by its name, `handover` of the way from signs to spectra."""
+    spectral = {"mel": config.mel, "magnitude": config.magnitude, "complex": config.complex} | used_perceptual(config)
+    return {
+        "signed": config.signed + handover * (config.signed_final - config.signed),
+        **{name: handover * weight for name, weight in spectral.items()},
+        "commitment": config.commitment,
+        "codebook": config.codebook,
+        "divergence": config.divergence,
+        "sparse": config.sparse,
+        "contractive": config.contractive,
+    }
 
 
 def used_perceptual(config: LossConfig) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from synthetic import voice
+from synthetic import Sound, voice
 from vqcodec.errors import VqcodecError
 from vqcodec.recipes import config
 from vqcodec.recipes.config import Recipe
@@ -55,6 +56,19 @@ SMALL = [
 ]
 
 
+OF_KIND = {
+    "rvq": [],
+    "vq": ["model.num_stages=1"],
+    "product": ["model.num_stages=4"],
+    "lattice": ["model.num_stages=4", "model.codebook_size=256"],
+    "tree": ["model.codebook_size=4"],
+    "hierarchical": ["model.num_stages=6", "bottleneck.coarse_stages=2"],
+    "vae": [],
+    "none": [],
+}
+"""The sizes that suit each kind of bottleneck, beside those above."""
+
+
 PRELOADED = ["crew", "librosa.filters", "torch._dynamo", "vqcodec.recipes.train"]
 """Imported once, not once a process: that takes longer than the steps."""
 
@@ -64,15 +78,25 @@ def recipe(*overrides: str) -> Recipe:
     return config.load("speech_16k", [*SMALL, *overrides])
 
 
+def recipe_of(kind: str, *overrides: str) -> Recipe:
+    """The same with a bottleneck of some kind."""
+    return recipe(f"bottleneck.kind={kind}", *OF_KIND[kind], *overrides)
+
+
 def batch_of(chosen: Recipe, world: World, number: int) -> Example:
     """This process's share of a batch [item, 1, sample]."""
-    sound = voice(6.0, seed=1)
+    sound = _sound()
     samples = crop_samples(chosen)
     starts = np.random.default_rng(number).integers(len(sound) - samples, size=chosen.data.batch_size)
     crops = np.stack([sound[start : start + samples] for start in starts])[:, None]
     crops *= 10 ** -np.linspace(0, 1, len(crops), dtype=np.float32)[:, None, None]  # no two shares are as loud
     waveform = torch.from_numpy(crops[world.share(len(crops))])
     return Example(waveform, waveform)
+
+
+@functools.cache
+def _sound() -> Sound:
+    return voice(6.0, seed=1)
 
 
 def take_steps(

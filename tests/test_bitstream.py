@@ -19,9 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqcodec.bitstream import HEADER_BYTES, MAX_SAMPLES, Header, Packet, Reader, Writer, inspect, peel
+from vqcodec.bitstream import HEADER_BYTES, KINDS, MAX_SAMPLES, PEELABLE, Header, Packet, Reader, Writer, inspect, peel
 from vqcodec.entropy import pack, payload_bytes, unpack
-from vqcodec.errors import CorruptFile, NotVqcodecFile, UnsupportedVersion, VqcodecError
+from vqcodec.errors import ConfigError, CorruptFile, NotVqcodecFile, UnsupportedVersion, VqcodecError
+from vqcodec.models.config import CODED
 
 FORMAT = Path(__file__).resolve().parents[1] / "docs" / "FORMAT.md"
 
@@ -47,7 +48,8 @@ headers = st.builds(
     hop_length=st.integers(1, 0xFFFF),
     stages=st.integers(1, 255),
     bits_per_code=st.integers(1, 16),
-    payload_coding=st.integers(0, 255),
+    payload_coding=st.integers(0, 15),
+    kind=st.sampled_from(list(KINDS.values())),
     version=st.tuples(st.just(1), st.integers(0, 255)),
 )
 
@@ -159,7 +161,9 @@ def test_both_modules_agree_on_the_length_of_a_payload(header: Header, frames: i
         {"hop_length": 1 << 16},
         {"num_samples": -1},
         {"num_samples": (1 << 40) - 1},
-        {"payload_coding": 256},
+        {"payload_coding": 16},
+        {"kind": "residual"},
+        {"kind": ""},
         {"version": (2, 0)},
         {"version": (1, 256)},
     ],
@@ -539,12 +543,34 @@ def test_lengths_that_lie_allocate_nothing(
 
 
 def test_payload_of_an_unknown_coding_can_be_checked_but_is_bounded() -> None:
-    header = replace(SMALL, payload_coding=200)
+    header = replace(SMALL, payload_coding=14)
     most = 2 * header.payload_bytes(8) + 64
     data = file_of(header, [Packet(8, bytes(most))], 6_000)
     assert list(reader_of(data)) == [Packet(8, bytes(most))]
     with pytest.raises(CorruptFile, match="impossible packet"):
         list(reader_of(header.to_bytes() + raw_packet(8, bytes(most + 1))))
+
+
+def test_the_kind_of_codes_is_the_upper_half_of_byte_5() -> None:
+    assert {kind: replace(SMALL, kind=kind, payload_coding=3).to_bytes()[5] for kind in KINDS.values()} == {
+        "rvq": 0x03,
+        "vq": 0x13,
+        "product": 0x23,
+        "lattice": 0x33,
+        "tree": 0x43,
+        "hierarchical": 0x53,
+    }
+    assert set(KINDS.values()) == set(CODED)
+
+
+@pytest.mark.parametrize("number", range(6, 16))
+def test_an_unknown_kind_of_codes(number: int) -> None:
+    start = bytearray(SMALL.to_bytes())
+    start[5] = number << 4
+    with pytest.raises(UnsupportedVersion, match=rf"in.vq: codes of kind {number} .*5 \(hierarchical\)"):
+        Header.from_bytes(with_crc16(bytes(start)), "in.vq")
+    with pytest.raises(CorruptFile, match="checksum"):  # which is looked at first
+        Header.from_bytes(bytes(start), "in.vq")
 
 
 # --- inspect
@@ -650,6 +676,21 @@ def test_peeling_another_payload_coding() -> None:
     with pytest.raises(UnsupportedVersion, match="coding 1"):
         peel(reader_of(replace(SMALL, payload_coding=1).to_bytes() + SMALL_FILE[32:]), out, 1)
     assert out.getvalue() == b""
+
+
+@pytest.mark.parametrize("kind", KINDS.values())
+def test_peeling_by_kind(kind: str) -> None:
+    header, out = replace(SMALL, kind=kind), io.BytesIO()
+    data = header.to_bytes() + SMALL_FILE[32:]
+    if kind in PEELABLE:
+        assert peel(reader_of(data), out, 2) == replace(header, stages=2)
+        assert reader_of(out.getvalue()).header.kind == kind
+    else:
+        with pytest.raises(ConfigError, match=f"in.vq: 2 of 3 stages .* {kind} codes stand side by side"):
+            peel(reader_of(data), out, 2)
+        assert out.getvalue() == b""
+        peel(reader_of(data), out, 3)
+        assert out.getvalue() == data
 
 
 @pytest.mark.parametrize("salvage", [False, True])

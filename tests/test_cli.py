@@ -1,5 +1,6 @@
 """The command line: what each command does, what it says, and with which exit code it ends."""
 
+import dataclasses
 import json
 import wave
 from collections.abc import Callable
@@ -11,8 +12,10 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from synthetic import silence, voice
+from vqcodec import Encoded
 from vqcodec.cli.main import app
-from vqcodec.models import registry
+from vqcodec.models import checkpoint, registry
+from vqcodec.models.autoencoder import Autoencoder
 
 MODEL = str(Path(__file__).parent / "golden" / "tiny.safetensors")
 
@@ -73,7 +76,7 @@ def model_facts() -> registry.ModelInfo:
 
 def test_help_names_every_command(run: Run) -> None:
     text = run("--help").stdout
-    for command in ("encode", "decode", "info", "models", "train", "export", "eval", "bench"):
+    for command in ("encode", "decode", "info", "peel", "models", "prepare", "train", "export", "eval", "bench", "quantizers"):
         assert command in text
         assert f"Usage: vqcodec {command}" in run(command, "--help").stdout
 
@@ -295,6 +298,23 @@ def test_info(run: Run, encoded: Path) -> None:
     assert facts["fingerprint"] == model_facts().fingerprint[:16]
     assert facts["damage"] is None
     assert 0 < facts["overhead_bytes"] < facts["bytes"]
+
+
+def test_info_names_the_kind_of_codes(run: Run, encoded: Path) -> None:
+    assert json.loads(run("info", encoded, "--json").stdout)["kind"] == "rvq"
+    dataclasses.replace(Encoded.load(encoded), kind="product").save(encoded, force=True)
+    assert json.loads(run("info", encoded, "--json").stdout)["kind"] == "product"
+    assert "product" in run("info", encoded).stdout
+    assert "codes of kind product" in one_error(run("decode", encoded, "-", "--model", MODEL, code=1))
+
+
+def test_encoding_without_codes_is_refused(run: Run, speech: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(registry.describe(MODEL).config, bottleneck="vae")
+    checkpoint.save(tmp_path / "vae.safetensors", Autoencoder(config))
+    for quality in ([], ["--stages", 1], ["--bitrate", 1]):
+        error = one_error(run("encode", speech, "--model", tmp_path / "vae.safetensors", *quality, code=1))
+        assert "has no codes: its bottleneck is 'vae'; it cannot write .vq files" in error
+    assert not speech.with_suffix(".vq").exists()
 
 
 def test_info_of_many(run: Run, encoded: Path, tmp_path: Path) -> None:

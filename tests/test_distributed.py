@@ -18,7 +18,7 @@ import crew
 from synthetic import voice
 from vqcodec import Codec, audio
 from vqcodec.errors import ConfigError
-from vqcodec.models.quantizer import Codebook
+from vqcodec.models.bottlenecks.codebook import Codebook
 from vqcodec.models.registry import describe
 from vqcodec.recipes.distributed import World, joined
 from vqcodec.recipes.trainer import Trainer
@@ -31,6 +31,8 @@ JOBS = {
         "discriminator.ramp_steps=2",
         "phases.decoder_only_from=7",
     ],
+    "hierarchical": ["bottleneck.kind=hierarchical", *crew.OF_KIND["hierarchical"], "quantizer.learning=gradient"],
+    "vae": ["bottleneck.kind=vae", "loss.sparse=2.0", "loss.contractive=1e-3"],
 }
 SIZES = [2, 3]
 IN_PARTS = "optimizer.accumulate=2"

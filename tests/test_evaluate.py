@@ -17,7 +17,8 @@ from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
 from vqcodec.recipes.comparison import Comparison, compare, find
-from vqcodec.recipes.evaluate import _worker_pool, evaluate
+from vqcodec.recipes import workers
+from vqcodec.recipes.evaluate import evaluate
 from vqcodec.recipes.metrics import METRICS
 from vqcodec.recipes.store import Evaluation, Store
 
@@ -114,7 +115,7 @@ def test_a_worker_computes_on_one_thread() -> None:
         pytest.importorskip(package, reason="the eval extra is not installed")
     from threadpoolctl import threadpool_info
 
-    with _worker_pool(1) as pool:
+    with workers.pool(1) as pool:
         pool.submit(METRICS["visqol"].function, voice(1.0), voice(1.0), 16000).result()
         pools = pool.submit(threadpool_info).result()
     assert [one["num_threads"] for one in pools] == [1] * len(pools)

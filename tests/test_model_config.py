@@ -7,7 +7,24 @@ from typing import Any
 import pytest
 
 from vqcodec.errors import ConfigError
-from vqcodec.models.config import ModelConfig
+from vqcodec.models.config import CODED, UNCODED, WITH_PREFIXES, ModelConfig
+
+KINDS: dict[str, dict[str, Any]] = {
+    "rvq": {},
+    "vq": {"num_stages": 1},
+    "product": {"num_stages": 8},
+    "lattice": {"latent_dim": 60},
+    "tree": {"num_stages": 4, "codebook_size": 16},
+    "hierarchical": {},
+    "vae": {},
+    "none": {},
+}
+"""Sizes beside the default ones that let each kind of bottleneck be."""
+
+
+def of_kind(kind: str, **sizes: Any) -> ModelConfig:
+    """The default model with another bottleneck."""
+    return ModelConfig(**{**KINDS[kind], "bottleneck": kind, **sizes})
 
 
 def test_facts_of_the_default() -> None:
@@ -93,6 +110,7 @@ def test_unknown_key_unlike_any_other() -> None:
         ("power", float("nan")),
         ("power", float("inf")),
         ("name", 3),
+        ("bottleneck", None),
         ("encoder_lookahead", 1.0),
     ],
 )
@@ -104,7 +122,7 @@ def test_wrong_type(key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *((field.name, -1) for field in dataclasses.fields(ModelConfig) if field.name != "name"),
+        *((field.name, -1) for field in dataclasses.fields(ModelConfig) if field.type != "str"),
         ("stride", 0),
         ("mdct_hop", 1),
         ("mdct_hop", 8193),
@@ -158,3 +176,106 @@ def test_hop_length_out_of_range() -> None:
 )
 def test_bounds_are_allowed(key: str, value: float) -> None:
     assert ModelConfig.from_dict({key: value}).to_dict()[key] == value
+
+
+# Bottlenecks
+
+
+def test_every_kind_is_known() -> None:
+    assert set(KINDS) == {*CODED, *UNCODED}
+    assert set(WITH_PREFIXES) < set(CODED)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stage_choices(kind: str) -> None:
+    config = of_kind(kind)
+    assert config.has_codes is (kind in CODED)
+    if kind in WITH_PREFIXES:
+        assert config.stage_choices == tuple(range(1, config.num_stages + 1))
+    else:
+        assert config.stage_choices == ((config.num_stages,) if kind in CODED else ())
+    assert config.bitrates_bps == tuple(map(config.bitrate_of, config.stage_choices))
+    assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("kind", CODED)
+def test_stages_for_a_bitrate_are_among_the_choices(kind: str) -> None:
+    config = of_kind(kind)
+    for stages in config.stage_choices:
+        assert config.stages_for(config.bitrate_of(stages)) == stages
+        config.check_stages(stages)
+    assert config.stages_for(1) == config.stage_choices[0]
+    assert config.stages_for(1e9) == config.num_stages
+    for stages in {0, 1, config.num_stages - 1, config.num_stages + 1} - set(config.stage_choices):
+        with pytest.raises(ConfigError, match=f"{config.num_stages} stages.*, not {stages}$"):
+            config.check_stages(stages)
+
+
+@pytest.mark.parametrize("kind", UNCODED)
+def test_without_codes(kind: str) -> None:
+    config = of_kind(kind)
+    for refused in (lambda: config.stages_for(3000), lambda: config.check_stages(1), config.require_codes):
+        with pytest.raises(ConfigError, match=rf"has no codes: its bottleneck is '{kind}'; it cannot write .vq files"):
+            refused()
+    assert config.hop_length == config.latent_hop
+
+
+def test_facts_with_two_time_scales() -> None:
+    config, plain = of_kind("hierarchical"), ModelConfig()
+    assert config.latent_hop == plain.hop_length == 320
+    assert config.hop_length == 640
+    assert config.frame_rate == 25
+    assert config.delay == plain.delay
+    assert config.latency_s == (config.delay + 640) / 16_000
+    assert config.bitrates_bps == tuple(range(250, 3001, 250))
+    assert [config.num_frames(samples) for samples in (1, 320, 321, 960, 961)] == [2, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "vectors"),
+    [
+        ("rvq", 12 * 1024),
+        ("vq", 1024),
+        ("product", 1024),
+        ("lattice", 0),
+        ("tree", 16 + 256 + 4096 + 65_536),
+        ("hierarchical", (4 + 4) * 1024),
+        ("vae", 0),
+        ("none", 0),
+    ],
+)
+def test_numbers_in_codebooks(kind: str, vectors: int) -> None:
+    config = of_kind(kind)
+    assert config.code_vectors == vectors * config.latent_dim
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "message"),
+    [
+        ("vq", {"num_stages": 2}, r"num_stages = 2 must be 1"),
+        ("product", {"num_stages": 12}, r"latent_dim = 64 must be a multiple of num_stages = 12"),
+        ("lattice", {"latent_dim": 64}, r"latent_dim = 64 must be num_stages \* 5 = 60"),
+        ("lattice", {"codebook_size": 1000}, r"codebook_size = 1000 must be a power of lattice_levels = 4"),
+        ("lattice", {"lattice_levels": 1}, r"lattice_levels = 1 must lie between 2 and 1024"),
+        ("lattice", {"lattice_levels": 2048}, r"lattice_levels = 2048 must lie between 2 and 1024"),
+        ("tree", {"num_stages": 5}, r"num_stages = 5 must be at most 4 with codebook_size = 16: 65536 leaves"),
+        ("tree", {"codebook_size": 65_536, "num_stages": 2}, r"num_stages = 2 must be at most 1"),
+        ("hierarchical", {"coarse_stages": 12}, r"num_stages = 12 must be coarse_stages = 12 and 2, 4, 6"),
+        ("hierarchical", {"coarse_stages": 3}, r"num_stages = 12 must be coarse_stages = 3 and 2, 4, 6"),
+    ],
+)
+def test_sizes_that_a_kind_cannot_have(kind: str, sizes: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"model\.{message}.*"):
+        of_kind(kind, **sizes)
+
+
+def test_an_unknown_kind_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"model.bottleneck = 'product_vq' .* 'product'\?"):
+        ModelConfig(bottleneck="product_vq")
+
+
+@pytest.mark.parametrize(("levels", "size"), [(2, 1024), (3, 729), (5, 625), (4, 65_536), (7, 7), (243, 59_049)])
+def test_lattices_that_fit(levels: int, size: int) -> None:
+    digits = {1024: 10, 729: 6, 625: 4, 65_536: 8, 7: 1, 59_049: 2}[size]
+    config = of_kind("lattice", num_stages=3, lattice_levels=levels, codebook_size=size, latent_dim=3 * digits)
+    assert config.stage_choices == (3,)

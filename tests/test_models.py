@@ -51,7 +51,7 @@ def make(config: ModelConfig) -> Autoencoder:
     model = Autoencoder(config).eval()
     with torch.no_grad():
         latents = model.encoder(sound(config, 2), Stream())
-    model.quantizer.initialise(latents.mT.flatten(0, 1))
+    model.quantizer.initialise(latents)
     return model
 
 
@@ -219,7 +219,7 @@ def test_gradient_reaches_every_parameter(model: Autoencoder, quantize: bool) ->
 def test_gradient_in_silence_is_finite() -> None:
     model = make(TINY).train()
     out = model(torch.zeros_like(sound(TINY)))
-    (out.waveform.square().sum() + out.coefficients.square().sum() + out.quantized.commitment_loss).backward()
+    (out.waveform.square().sum() + out.coefficients.square().sum() + out.quantized.losses["commitment"]).backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
 
 

@@ -1,8 +1,11 @@
 """Recipes: every one that ships is valid, and every mistake in one is explained."""
 
+from typing import get_args
+
 import pytest
 
 from vqcodec.errors import ConfigError
+from vqcodec.models.config import CODED, UNCODED
 from vqcodec.recipes import config
 
 
@@ -40,12 +43,48 @@ def test_overrides() -> None:
         ("model.kernel_size=0", "model.kernel_size = 0 is too small"),
         ("steps=7", "not of the form section.key=value"),
         ("run.steps", "not of the form section.key=value"),
+        ("bottleneck.kind=rvk", "bottleneck.kind = 'rvk': input should be 'rvq', 'vq'"),
+        ("bottleneck.level=3", "bottleneck.level is no known setting; did you mean bottleneck.levels?"),
+        ("model.bottleneck=vq", "model.bottleneck is no setting of a recipe; set bottleneck.kind"),
+        ("model.lattice_levels=3", "model.lattice_levels is no setting of a recipe; set bottleneck.levels"),
+        ("bottleneck.kind=vq", "model.num_stages = 12 must be 1"),
+        ("bottleneck.kind=tree", "model.num_stages = 12 must be at most 1 with codebook_size = 1024"),
+        ("loss.sparse_rho=1", "loss.sparse_rho = 1"),
     ],
 )
 def test_wrong_overrides_are_explained(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=r"^[^\n]*$") as caught:
         config.load("speech_16k", [override])
     assert message in str(caught.value)
+
+
+def test_the_section_of_the_bottleneck_makes_part_of_the_model() -> None:
+    settings = ["bottleneck.kind=hierarchical", "bottleneck.coarse_stages=2", "bottleneck.levels=8"]
+    recipe = config.load("tiny", settings)
+    assert (recipe.model.bottleneck, recipe.model.coarse_stages, recipe.model.lattice_levels) == ("hierarchical", 2, 8)
+    values = recipe.to_dict()
+    assert values["bottleneck"] == {"kind": "hierarchical", "levels": 8, "coarse_stages": 2}
+    assert not config.OF_BOTTLENECK.keys() & values["model"].keys()
+    assert config.from_dict(values) == recipe
+
+
+def test_recipes_of_before_there_were_bottlenecks_have_residual_ones() -> None:
+    recipe = config.load("tiny")
+    values = recipe.to_dict()
+    del values["bottleneck"], values["quantizer"]["learning"]
+    for name in ("codebook", "divergence", "sparse", "sparse_rho", "contractive"):
+        del values["loss"][name]
+    assert config.from_dict(values) == recipe
+    assert recipe.model.bottleneck == "rvq"
+
+
+def test_a_recipe_may_have_every_kind_that_a_model_may_have() -> None:
+    assert get_args(config.BottleneckConfig.model_fields["kind"].annotation) == (*CODED, *UNCODED)
+
+
+def test_models_that_differ_by_their_bottleneck_are_of_other_sizes() -> None:
+    first, second = (config.load("tiny", [f"bottleneck.kind={kind}"]).model for kind in ("rvq", "vae"))
+    assert config.sizes_that_differ(first, second) == ["bottleneck rvq -> vae"]
 
 
 def test_unknown_recipe(tmp_path) -> None:

@@ -7,6 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from synthetic import voice
+from vqcodec.cli.display import plan_rows
 from vqcodec.cli.main import app
 from vqcodec.errors import ConfigError
 from vqcodec.recipes import config
@@ -63,7 +64,7 @@ def test_every_recipe_sets_all_of_its_model(name: str) -> None:
 
 def test_the_default_recipe_is_of_ten_million_parameters_at_most() -> None:
     trainer = Trainer(config.load("speech_16k"), torch.device("cpu"), World())
-    assert trainer.parameters <= 10e6
+    assert sum(trainer.parameters.values()) <= 10e6
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000])
@@ -96,12 +97,13 @@ def test_a_plan_counts_what_there_is() -> None:
     recipe = config.load("tiny", [*SMALL, "phases.adversarial_from=600", "run.steps=1000"])
     found = plan(recipe, "cpu")
     trainer = Trainer(recipe, torch.device("cpu"), World())
-    assert sum(found.parameters.values()) == trainer.parameters
-    assert found.parameters["codebooks"] == 8 * 256 * 32
+    assert found.parameters == trainer.parameters
+    assert found.parameters["bottleneck"] == 8 * 256 * 32
     assert found.discriminators > 0
     assert [(phase.name, phase.steps) for phase in found.phases] == [("reconstruction", 600), ("adversarial", 400)]
     assert found.duration_s == pytest.approx(sum(phase.steps * phase.step_s for phase in found.phases))
-    assert found.checkpoint_bytes > 4 * 4 * trainer.parameters  # weights, their average and two moments of each
+    numbers = 4 * sum(trainer.parameters.values())  # weights, their average and two moments of each
+    assert found.checkpoint_bytes > 4 * numbers
     assert found.peak_bytes is None or found.peak_bytes > found.checkpoint_bytes
 
 
@@ -113,6 +115,21 @@ def test_the_arithmetic_of_a_plan_is_that_of_its_layers() -> None:
     assert least < macs["decode"] < 2.5 * least
     search = c.frame_rate * c.num_stages * c.codebook_size * c.latent_dim
     assert macs["encode"] > search
+
+
+@pytest.mark.parametrize(
+    ("settings", "rates"),
+    [
+        (["bottleneck.kind=product"], "16000 Hz, 3.2 kbit/s"),
+        (["bottleneck.kind=hierarchical"], "16000 Hz, 0.2 to 1.6 kbit/s"),
+        (["bottleneck.kind=vae"], "16000 Hz, no codes (vae)"),
+    ],
+)
+def test_every_kind_can_be_planned(settings: list[str], rates: str) -> None:
+    found = plan(config.load("tiny", [*SMALL, *settings]), "cpu")
+    assert rates in dict(plan_rows(found))["model"]
+    assert found.macs_per_s["decode"] > 0 and found.macs_per_s["encode"] > 0
+    assert found.parameters["bottleneck"] > 0
 
 
 def test_dry_run_needs_neither_data_nor_a_folder() -> None:
@@ -128,12 +145,16 @@ def test_dry_run_needs_neither_data_nor_a_folder() -> None:
     [
         ("run.best_by=mell", "choose one of mel, magnitude"),
         ("run.best_by=si_sdr@5", "for 2, 4, 8 stages, as in si_sdr@8"),
+        ("bottleneck.kind=product,run.best_by=mel@4", "for 8 stages, as in mel@8"),
+        ("bottleneck.kind=none,run.best_by=perplexity_min", "choose one of mel, magnitude, complex, si_sdr"),
+        ("bottleneck.kind=none,run.best_by=mel@8", "for 0 stages, as in mel@0"),
+        ("bottleneck.kind=lattice,quantizer.learning=gradient", "a 'lattice' bottleneck has no codebooks"),
         ("data.crop_s=0.05", "data.crop_s = 0.05 is shorter than the losses need: at least 0.128"),
     ],
 )
 def test_what_would_fail_late_is_refused_at_once(setting: str, words: str) -> None:
     with pytest.raises(ConfigError, match=r"^[^\n]*$") as caught:
-        check(config.load("tiny", [setting]))
+        check(config.load("tiny", setting.split(",")))
     assert words in str(caught.value)
 
 

@@ -621,7 +621,7 @@ def test_best_systems_are_those_that_intervals_do_not_tell_apart() -> None:
 
 def chart_of(bitrates_kbps: Sequence[float], values: Sequence[float], ceilings: Sequence[float] = ()) -> figures.Chart:
     points = tuple(
-        figures.Point(label=f"{x}", bitrate_kbps=x, value=y, low=y - 0.1, high=y + 0.1)
+        figures.Point(label=f"{x}", rate=x, value=y, low=y - 0.1, high=y + 0.1)
         for x, y in zip(bitrates_kbps, values, strict=True)
     )
     curve = figures.Curve(label="Any", number=0, points=points)
@@ -640,10 +640,10 @@ def chart_of(bitrates_kbps: Sequence[float], values: Sequence[float], ceilings: 
 def test_bitrate_axis(bitrates_kbps: list[float], logarithmic: bool) -> None:
     chart = chart_of(bitrates_kbps, [1.0] * len(bitrates_kbps))
     assert chart.logarithmic == logarithmic
-    low, high = chart.bitrate_range
+    low, high = chart.rate_range
     assert low < min(bitrates_kbps) <= max(bitrates_kbps) < high
-    assert 2 <= len(chart.bitrate_ticks) <= 8
-    assert all(low <= tick <= high for tick in chart.bitrate_ticks)
+    assert 2 <= len(chart.rate_ticks) <= 8
+    assert all(low <= tick <= high for tick in chart.rate_ticks)
 
 
 def test_ceilings_do_not_squash_the_curves() -> None:

@@ -23,7 +23,9 @@ from vqcodec.recipes import checkpoints, config, memory
 from vqcodec.recipes.best import Best
 from vqcodec.recipes.board import spectrogram
 from vqcodec.recipes.checkpoints import export
+from vqcodec.recipes.distributed import World
 from vqcodec.recipes.logbook import Logbook, Meter
+from vqcodec.recipes.shards import open_source
 from vqcodec.recipes.train import train
 from vqcodec.recipes.trainer import Trainer, learning_rate_share, loss_weights
 
@@ -192,16 +194,12 @@ def test_learning_rate_warms_up_and_falls_to_its_final_share() -> None:
 
 
 def test_loss_weights_hand_over_linearly() -> None:
-    losses = config.LossConfig(signed=20.0, signed_final=4.0, mel=1.0, magnitude=3.0, complex=2.0, commitment=0.25)
-    assert loss_weights(losses, 0.0, False) == {"signed": 20.0}
-    assert loss_weights(losses, 0.5, True) == {
-        "signed": 12.0,
-        "mel": 0.5,
-        "magnitude": 1.5,
-        "complex": 1.0,
-        "commitment": 0.25,
-    }
-    assert loss_weights(losses, 1.0, False) == {"signed": 4.0, "mel": 1.0, "magnitude": 3.0, "complex": 2.0}
+    losses = config.LossConfig(signed=20.0, signed_final=4.0, mel=1.0, magnitude=3.0, complex=2.0, sparse=7.0)
+    handed_over = {0.0: (20.0, 0.0, 0.0, 0.0), 0.5: (12.0, 0.5, 1.5, 1.0), 1.0: (4.0, 1.0, 3.0, 2.0)}
+    for handover, expected in handed_over.items():
+        weights = loss_weights(losses, handover)
+        assert tuple(weights[name] for name in ("signed", "mel", "magnitude", "complex")) == expected
+        assert (weights["commitment"], weights["codebook"], weights["sparse"]) == (0.25, 1.0, 7.0)
 
 
 def test_no_cuda_is_one_clear_line(speech: Path, tmp_path: Path) -> None:
@@ -448,6 +446,90 @@ def test_the_share_of_time_spent_waiting_for_data_is_measured() -> None:
     assert metrics["audio_s_per_s"] < 2 * 2.0 / 0.06
 
 
+OF_KIND = {
+    "vq": ["model.num_stages=1"],
+    "product": ["model.num_stages=4"],
+    "lattice": ["model.num_stages=8"],
+    "tree": [],
+    "hierarchical": ["bottleneck.coarse_stages=1"],
+    "vae": [],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("kind", OF_KIND)
+def test_a_run_of_every_kind_can_be_interrupted_and_exported(speech: Path, tmp_path: Path, kind: str) -> None:
+    run, notes = tmp_path / "run", Notes()
+    settings = recipe(f"bottleneck.kind={kind}", *OF_KIND[kind], "run.tensorboard=true")
+    notes.on_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 10 else None
+    assert train(settings, [speech], run, display=notes, cache=tmp_path / "cache") is None
+    weights = train(settings, [speech], run, display=notes, resume=True, cache=tmp_path / "cache")
+    assert weights is not None
+    model, waveform = Codec.load(weights).model, voice(1.0, 16_000, seed=50)
+    assert model.config == settings.model
+    most = model.config.num_stages if model.config.has_codes else 0
+    assert notes.scores[-1].keys() >= {f"mel@{most}", f"si_sdr@{most}"}
+    assert ("perplexity_min" in notes.scores[-1]) is model.config.has_codes
+    assert checkpoints.read(run / "checkpoints" / "best.pt")["step"] in (8, 16)
+    if model.config.has_codes:
+        codec = Codec.load(weights)
+        assert codec.decode(codec.encode(waveform)).shape == (1, 16_000)
+    else:
+        with pytest.raises(ConfigError, match=rf"has no codes: its bottleneck is '{kind}'"):
+            Codec.load(weights).encode(waveform)
+
+
+def test_code_vectors_learnt_by_gradient_are_exported_like_others(speech: Path, tmp_path: Path) -> None:
+    settings = recipe("quantizer.learning=gradient", "run.steps=8")
+    weights = train(settings, [speech], tmp_path / "run", display=Notes())
+    assert weights is not None
+    model, average = Codec.load(weights).model, states(tmp_path / "run")["average"]
+    assert not any(book.vectors.requires_grad for book in model.quantizer.books)
+    for number, book in enumerate(model.quantizer.books):
+        expected = average[f"module.quantizer.codebooks.{number}.vectors"]
+        torch.testing.assert_close(book.vectors, expected, rtol=1e-3, atol=1e-3)  # float16
+    again = train(recipe("run.steps=2"), [speech], tmp_path / "again", display=Notes(), init=weights)
+    assert again is not None
+
+
+def test_runs_of_before_there_were_bottlenecks_resume(finished: Path, speech: Path, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for run in (old, new):
+        shutil.copytree(finished, run)
+    without = json.loads((old / "recipe.json").read_text())
+    del without["bottleneck"], without["quantizer"]["learning"]
+    for name in ("codebook", "divergence", "sparse", "sparse_rho", "contractive"):
+        del without["loss"][name]
+    (old / "recipe.json").write_text(json.dumps(without))
+    checkpoints.write(old, "step_00000008.pt", states(old) | {"recipe": without})
+    for run in (old, new):
+        again = config.change(checkpoints.recorded(run), ["run.steps=10"])
+        assert train(again, [speech], run, display=Notes(), resume=True)
+    assert_same(states(old), states(new))
+    with pytest.raises(ConfigError, match="other sizes than this recipe's: bottleneck rvq -> vae"):
+        train(recipe("bottleneck.kind=vae"), [speech], old, display=Notes(), resume=True)
+
+
+def test_noisy_input_with_a_clean_target_is_learnt_by_any_kind(speech: Path, tmp_path: Path) -> None:
+    noisy = ["augment.noise=1.0", "augment.denoise=true", "augment.snr_db=[0.0, 5.0]"]
+    settings = recipe("bottleneck.kind=none", *noisy, "run.steps=60")
+    train(settings, [speech], tmp_path / "run", display=Notes())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    signed = [line["signed"] for line in lines if "loss" in line]
+    assert signed[-1] < 0.75 * signed[0]
+    source = open_source(settings, [speech], tmp_path / "run" / "cache", print)
+    batch = next(source.batches(range(1), World(), 0))
+    assert 0.5 * batch.target.std() < (batch.waveform - batch.target).std() < 2 * batch.target.std()
+
+
+def test_sizes_that_do_not_fit_a_kind_are_explained(speech: Path, tmp_path: Path) -> None:
+    arguments = ["train", "tiny", "--data", str(speech), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    refused = CliRunner().invoke(app, [*arguments, "--set", "bottleneck.kind=vq"])
+    assert refused.exit_code == 1
+    assert "model.num_stages = 8 must be 1" in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_keeps_the_settings_of_the_run(finished: Path, speech: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
@@ -479,10 +561,9 @@ def test_perceptual_losses_take_part_where_they_weigh_something(speech: Path, tm
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     last = [line for line in lines if "loss" in line][-1]
     assert {"intelligibility", "loudness", "similarity"} <= last.keys()
-    names = ["signed", "mel", "magnitude", "complex", "intelligibility", "loudness", "similarity", "commitment"]
-    weights = loss_weights(weighed.loss, 1.0, True)
-    assert list(weights) == names
-    assert "loudness" not in loss_weights(recipe("loss.loudness=0").loss, 1.0, True)
+    weights = loss_weights(weighed.loss, 0.5)
+    assert (weights["intelligibility"], weights["loudness"], weights["similarity"]) == (0.5, 0.05, 0.25)
+    assert "loudness" not in loss_weights(recipe("loss.loudness=0").loss, 1.0)
 
 
 def test_a_model_whose_decoder_alone_was_trained_on_decodes_the_files_of_its_forerunner(

@@ -26,16 +26,19 @@ _COUNTED_FRAMES = 50
 def macs_per_s(codec: Codec, stages: int) -> dict[str, float]:
     """Multiply-accumulate operations per second of audio of "encode" and "decode", counted while they run.
 
-    Counted are the products of matrices and the convolutions. They grow with the frames strictly in proportion.
+    Counted are the products of matrices and the convolutions. They grow with the frames strictly in proportion. What a
+    bottleneck without codes takes belongs to "encode".
     """
     from torch.utils.flop_counter import FlopCounterMode
 
     model, device = codec.model, next(codec.model.parameters()).device
+    has_codes = model.quantizer.has_codes
     waveform = torch.zeros(1, 1, _COUNTED_FRAMES * codec.hop_length, device=device)
     with FlopCounterMode(display=False) as encoding:
-        codes = model.quantizer.encode(model.encoder(waveform, Stream()), stages)
+        latents = model.encoder(waveform, Stream())
+        passed = model.quantizer.encode(latents, stages) if has_codes else model.quantizer(latents).latents
     with FlopCounterMode(display=False) as decoding:
-        model.decoder(model.quantizer.decode(codes), Stream())
+        model.decoder(model.quantizer.decode(passed) if has_codes else passed, Stream())
     flops = {"encode": encoding.get_total_flops(), "decode": decoding.get_total_flops()}
     duration_s = _COUNTED_FRAMES / codec.frame_rate
     return {direction: count / 2 / duration_s for direction, count in flops.items()}

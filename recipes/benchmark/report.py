@@ -57,11 +57,10 @@ class ModelFacts:
     def of(cls, codec: Codec) -> ModelFacts:
         """The facts about a loaded model."""
         networks = sum(parameter.numel() for parameter in codec.model.parameters())
-        codebooks = sum(stage.vectors.numel() for stage in codec.model.quantizer.stages)
         return cls(
             name=codec.name,
             fingerprint=codec.fingerprint,
-            parameters=networks + codebooks,
+            parameters=networks + codec.model.quantizer.code_vectors,
             sample_rate=codec.sample_rate,
         )
 

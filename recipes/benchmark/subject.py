@@ -53,7 +53,7 @@ class Subject:
     def rates(self) -> list[Rate]:
         """The bitrates nearest to those of the settings."""
         chosen = {self.codec.stages_for(kbps * 1000) for kbps in self.settings.bitrates}
-        return [Rate(stages, self.codec.bitrates[stages - 1] / 1000) for stages in sorted(chosen)]
+        return [Rate(stages, self.codec.config.bitrate_of(stages) / 1000) for stages in sorted(chosen)]
 
     @property
     def rate(self) -> Rate:

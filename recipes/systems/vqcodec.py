@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vqcodec import audio
-from vqcodec.errors import ConfigError
 from vqcodec.models import registry
 
 from . import rates
@@ -35,7 +34,7 @@ class Vqcodec:
         model: a name in `vqcodec.models.registry.names()`, or the path of a `.safetensors` file.
 
     Raises:
-        ConfigError: the model has not so many stages.
+        ConfigError: the model cannot be used with so many stages, or has no codes.
         ModelMismatch, CorruptFile: as `Codec.load`.
     """
 
@@ -44,14 +43,12 @@ class Vqcodec:
     model: str = registry.DEFAULT
 
     def __post_init__(self) -> None:
-        available = len(_info(self.model).config.bitrates_bps)
-        if not 1 <= self.stages <= available:
-            raise ConfigError(f"the model {self.model} has 1 to {available} stages, not {self.stages}")
+        _info(self.model).config.check_stages(self.stages)
 
     @property
     def rate_kbps(self) -> float:
         """Bitrate of the codes alone."""
-        return _info(self.model).config.bitrates_bps[self.stages - 1] / 1000
+        return _info(self.model).config.bitrate_of(self.stages) / 1000
 
     @property
     def name(self) -> str:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqcodec.models import quantizer
-from vqcodec.models.quantizer import MAX_EFFORT, Codebook, Quantized, ResidualVQ, perplexity
+from vqcodec.models.bottlenecks import MAX_EFFORT, Quantized, codebook
+from vqcodec.models.bottlenecks.codebook import Codebook, perplexity
+from vqcodec.models.bottlenecks.residual import ResidualVQ
 
 DIM = 4
 
@@ -30,7 +31,7 @@ def codebook_of(vectors: Tensor, counts: Tensor | None = None) -> Codebook:
 def stack_of(*codebooks: Tensor) -> ResidualVQ:
     """A stack with these vectors [size, dim], in evaluation mode."""
     rvq = ResidualVQ(len(codebooks), *codebooks[0].shape).eval()
-    for book, vectors in zip(rvq.stages, codebooks, strict=True):
+    for book, vectors in zip(rvq.books, codebooks, strict=True):
         book.load_state_dict(codebook_of(vectors).state_dict())
     return rvq
 
@@ -47,7 +48,7 @@ def latents_of(batch: int = 3, frames: int = 20, dim: int = DIM, seed: int = 9) 
 
 def vectors_of(rvq: ResidualVQ) -> list[Tensor]:
     """Each stage's vectors [size, dim]."""
-    return [codebook.vectors for codebook in rvq.stages]
+    return [book.vectors for book in rvq.books]
 
 
 def greedy(rvq: ResidualVQ, latents: Tensor) -> Tensor:
@@ -68,7 +69,8 @@ def learn(rvq: ResidualVQ, latents: Tensor) -> None:
 def update(book: Codebook, x: Tensor, codes: Tensor, decay: float, dead_share: float) -> None:
     """Let one codebook learn from x [vector, dim] and its codes; dead codes become vectors out of x."""
     picks = torch.randperm(max(len(x), len(book.vectors)), generator=seeded()) % len(x)
-    book.update(*book.assign(x, codes), x[picks[: len(book.vectors)]], decay, dead_share)
+    book.move(*book.assign(x, codes), decay)
+    book.replace(book.counts < dead_share * book.counts.mean(), x[picks[: len(book.vectors)]])
 
 
 def error(rvq: ResidualVQ, latents: Tensor, **options: int) -> float:
@@ -179,7 +181,7 @@ def test_a_beam_takes_any_prefix_of_stages() -> None:
 
 
 def test_moving_average_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantizer, "SMOOTHING", 0.1)  # large enough to be seen
+    monkeypatch.setattr(codebook, "SMOOTHING", 0.1)  # large enough to be seen
     counts = torch.tensor([4.0, 1.0, 2.0])
     book = codebook_of(torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, -1.0]]), counts)
     old_sums = book.sums.double().numpy().copy()
@@ -295,12 +297,15 @@ def test_statistics_by_hand() -> None:
     rvq, latents = random_stack(size=5), latents_of()
     seen = rvq.observe(latents, rvq(latents).codes)
     residual = latents.mT.flatten(0, 1)
+    assert torch.equal(seen.used, seen.counts.reshape(4, 5))
     for stage, vectors in enumerate(vectors_of(rvq)):
         code = torch.cdist(residual, vectors).argmin(1)
         for index in range(5):
-            assert seen.counts[stage, index] == (code == index).sum()
-            torch.testing.assert_close(seen.sums[stage, index], residual[code == index].sum(0), rtol=1e-4, atol=1e-4)
-        drawn = (seen.live[stage][:, None] == residual).all(-1)  # [code, vector]
+            assert seen.used[stage, index] == (code == index).sum()
+            torch.testing.assert_close(
+                seen.sums[5 * stage + index], residual[code == index].sum(0), rtol=1e-4, atol=1e-4
+            )
+        drawn = (seen.live[5 * stage : 5 * stage + 5, None] == residual).all(-1)  # [code, vector]
         assert drawn.any(1).all()
         assert drawn.any(0).sum() == 5  # none of them twice
         residual = residual - vectors[code]
@@ -316,7 +321,8 @@ def test_statistics_of_parts_add_up(parts: int) -> None:
     for part, (x, y) in enumerate(zip(latents.chunk(parts), codes.chunk(parts), strict=True)):
         rvq.generator.manual_seed(3)
         sums = [a + b for a, b in zip(sums, rvq.observe(x, y, part, parts), strict=True)]
-    counts, totals, live = sums
+    used, counts, totals, live = sums
+    assert torch.equal(used, whole.used)
     assert torch.equal(counts, whole.counts)
     assert torch.equal(live, whole.live)  # one part has each of them, so nothing is rounded
     torch.testing.assert_close(totals, whole.sums, rtol=1e-5, atol=1e-5)
@@ -324,7 +330,7 @@ def test_statistics_of_parts_add_up(parts: int) -> None:
 
 def test_fewer_vectors_than_codes_are_drawn_in_turn() -> None:
     rvq, latents = random_stack(size=8), latents_of(1, 3)
-    live = rvq.observe(latents, rvq(latents).codes).live[0]
+    live = rvq.observe(latents, rvq(latents).codes).live[:8]
     times = (live[:, None] == latents[0].T).all(-1).sum(0)
     assert sorted(times.tolist()) == [2, 3, 3]
 
@@ -385,7 +391,7 @@ def test_initialisation_lowers_the_error_stage_by_stage() -> None:
     latents = latents_of(4, 150)
     rvq = ResidualVQ(4, 16, DIM).eval()
     rvq.generator.manual_seed(1)
-    rvq.initialise(latents.mT.flatten(0, 1))
+    rvq.initialise(latents)
     errors = [latents.square().mean().item(), *(error(rvq, latents, stages=stages) for stages in (1, 2, 3, 4))]
     assert all(after < 0.7 * before for before, after in itertools.pairwise(errors))
 
@@ -394,7 +400,7 @@ def test_initialisation_uses_true_residuals() -> None:
     x = torch.randn(300, DIM, generator=seeded(1))
     rvq = ResidualVQ(3, 6, DIM)
     rvq.generator.manual_seed(7)
-    rvq.initialise(x, 5)
+    rvq.initialise(x.T[None], 5)
     generator, residual = seeded(7), x
     for vectors in vectors_of(rvq):
         book = Codebook(6, DIM)
@@ -408,7 +414,7 @@ def test_two_stages_on_four_points() -> None:
     for seed in range(6):
         rvq = ResidualVQ(2, 2, 2).eval()
         rvq.generator.manual_seed(seed)
-        rvq.initialise(x)
+        rvq.initialise(x.T[None])
         first, second = (torch.stack(sorted(vectors, key=lambda v: v.tolist())) for vectors in vectors_of(rvq))
         torch.testing.assert_close(first, torch.tensor([[2.5, 3.25], [4.5, 4.75]]), atol=1e-3, rtol=0)
         # What is left are the corners (±0.5, ±0.25); k-means pairs them one way or the other.
@@ -441,7 +447,7 @@ def test_items_use_their_own_number_of_stages() -> None:
 def test_commitment_loss_by_hand(stages: list[int] | None) -> None:
     rvq, latents = random_stack(), latents_of().requires_grad_()
     out = rvq(latents, None if stages is None else torch.tensor(stages))
-    out.commitment_loss.backward()
+    out.losses["commitment"].backward()
 
     x = latents.detach().double()
     loss, gradient, terms = 0.0, torch.zeros_like(x), 0
@@ -452,7 +458,7 @@ def test_commitment_loss_by_hand(stages: list[int] | None) -> None:
             loss += left.square().sum().item()
             gradient[item] += 2 * left.T
             terms += left.numel()
-    assert out.commitment_loss.item() == pytest.approx(loss / terms, rel=1e-5)
+    assert out.losses["commitment"].item() == pytest.approx(loss / terms, rel=1e-5)
     torch.testing.assert_close(latents.grad, (gradient / terms).float(), rtol=1e-4, atol=1e-7)
 
 

@@ -1,0 +1,55 @@
+"""`vqcodec peel`: a .vq file -> the same at a lower bitrate. Needs no model and no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Annotated, BinaryIO
+
+import typer
+
+from vqcodec import bitstream
+from vqcodec.errors import ConfigError, VqcodecError
+from vqcodec.files import STANDARD_STREAM, check_output, open_output
+
+from .messages import say
+from .options import Force, Quiet
+
+
+def peel(
+    source: Annotated[str, typer.Argument(metavar="IN", help=".vq file, or - for standard input.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help=".vq file to write, or - for standard output.")],
+    stages: Annotated[int, typer.Option(metavar="N", min=1, help="Number of stages to keep, the first ones.")],
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Lower the bitrate of a .vq file without decoding it.
+
+    Works with codes of which the first stages alone can be decoded: rvq, tree and hierarchical.
+    """
+    if target != STANDARD_STREAM:
+        check_output(target, force)
+    with _opened(source) as (file, name):
+        reader = bitstream.Reader(file, name)
+        if stages > reader.header.stages:
+            raise ConfigError(f"{name}: can keep 1 to {reader.header.stages} stages, not {stages}")
+        with open_output(target, force) as output:
+            header = bitstream.peel(reader, output, stages)
+    if not quiet:
+        rate = header.bitrate_bps * header.channels / 1000
+        say(f"{name} -> {target}: {stages} of {reader.header.stages} stages, {rate:g} kbit/s of codes")
+
+
+@contextlib.contextmanager
+def _opened(source: str) -> Iterator[tuple[BinaryIO, str]]:
+    """A file to read, and its name for messages."""
+    if source == STANDARD_STREAM:
+        yield sys.stdin.buffer, "standard input"
+        return
+    try:
+        file = open(source, "rb")  # noqa: SIM115
+    except OSError as failure:
+        raise VqcodecError(f"cannot read {source}: {failure.strerror or failure}") from failure
+    with file:
+        yield file, source

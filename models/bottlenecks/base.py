@@ -1,0 +1,163 @@
+"""What every bottleneck is: the layer between encoder and decoder, which limits what passes.
+
+Those with codes turn latents into codes and back. Those with codebooks learn their code vectors from what passes, by
+exponential moving averages (`observe`, `learn`) or by gradient (`learn_by_gradient`).
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vqcodec.errors import ConfigError
+
+from .codebook import Codebook, perplexity_of
+
+MAX_EFFORT = 16
+"""Widest beam that `Bottleneck.encode` searches with."""
+
+
+class Quantized(NamedTuple):
+    """What `Bottleneck.forward` returns."""
+
+    latents: Tensor
+    """What the decoder gets, gradients passed straight through [batch, dim, latent frame]"""
+    codes: Tensor | None
+    """int64 [batch, stage, frame], all stages, also those an item did not use; None without codes"""
+    losses: dict[str, Tensor]
+    """By name and without weights [], each a mean over the values in question:
+
+    - "commitment" (with codebooks): squared distance of each stage's input to its code, mean over the stages in use;
+      gradients reach what was quantized.
+    - "codebook" (with codebooks that learn by gradient): the same number; gradients reach the code vectors.
+    - "divergence" (vae): of each latent's distribution from the standard normal one, in nats per dimension.
+
+    The textbook sums the squares of a vector where these are means: `dim` times as much.
+    """
+
+
+class Statistics(NamedTuple):
+    """What is learnt from a batch. Those of its parts, wherever they were taken, add up to those of all.
+
+    Code vectors stand in one row, those of one codebook after the other's: `vector` counts through them all.
+    """
+
+    used: Tensor
+    """How often each code came up at each stage [stage, codebook_size]"""
+    counts: Tensor
+    """Latents given to each code vector [vector]"""
+    sums: Tensor
+    """Sum of those latents, or of what was left of them [vector, dim]"""
+    live: Tensor
+    """Out of the batch, at random: what dead codes may become [vector, dim]"""
+
+    @property
+    def perplexity(self) -> Tensor:
+        """exp(entropy) of each stage's codes in the batch [stage]."""
+        return perplexity_of(self.used)
+
+
+class Bottleneck(nn.Module, abc.ABC):
+    """The layer between encoder and decoder; here is what those without codes and codebooks do."""
+
+    kind: ClassVar[str]
+    """Its name in configurations and files."""
+    has_codes: ClassVar[bool] = False
+    """Whether it has codes: `encode`, `decode` and `observe` are for these only."""
+    needs_codebooks: ClassVar[bool] = False
+    """Whether `initialise` has to set something before anything but `imitate` is of use."""
+    samples: ClassVar[bool] = False
+    """Whether `forward` adds noise in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decay = 0.99
+        """Of the running counts and sums that code vectors are learnt from."""
+        self.dead_share = 0.1
+        """A code is dead whose running count is under this fraction of the mean one."""
+        self.generator = torch.Generator()
+        """Source of all that is random; on the CPU, so that every device and process draws alike."""
+
+    @property
+    def books(self) -> list[Codebook]:
+        """The codebooks in their order; none for some kinds."""
+        return [module for module in self.modules() if isinstance(module, Codebook)]
+
+    @property
+    def learns(self) -> bool:
+        """Whether there are running counts and sums to learn code vectors from."""
+        return bool(self.books)
+
+    @property
+    def code_vectors(self) -> int:
+        """Numbers in all code vectors, whether these learn by gradient or not."""
+        return sum(book.vectors.numel() for book in self.books)
+
+    @abc.abstractmethod
+    def forward(self, latents: Tensor, stages: Tensor | None = None, noise: Tensor | None = None) -> Quantized:
+        """Pass latents on, as far as the bottleneck allows. Codebooks stay as they are.
+
+        Args:
+            latents: float32 [batch, dim, latent frame].
+            stages: how many stages each item uses, int64 [batch] in 1..num_stages; all if None. Of use only where a
+                prefix of the stages will do.
+            noise: white, of variance 1 and the latents' shape, where one is added (`samples`); drawn from `generator`
+                if None.
+        """
+
+    def imitate(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
+        """What the decoder gets while the codebooks wait for latents worth learning from.
+
+        Codebooks leave a noise behind that is imitated, without any of the bottleneck's parameters; without codebooks
+        there is nothing to wait for, and this is what `forward` passes on.
+
+        Args:
+            latents: [batch, dim, latent frame].
+            stages: how many stages to imitate for each item, int64 [batch].
+            noise: white, of variance 1 and the latents' shape; drawn from `generator` if None.
+        """
+        return self(latents, stages, noise).latents  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def initialise(self, latents: Tensor, iterations: int = 10) -> None:
+        """Set what `needs_codebooks` asks for from latents [batch, dim, latent frame]; `iterations` of k-means."""
+
+    def observe(self, latents: Tensor, codes: Tensor, part: int = 0, parts: int = 1) -> Statistics:
+        """Note what can be learnt from latents and their codes.
+
+        Args:
+            latents: [batch, dim, latent frame], as given to `forward`.
+            codes: [batch, stage, frame] as it returned them.
+            part: which part of the batch this is, of `parts` alike in size. `generator` must be in the same state
+                for all of them: live vectors are drawn from the whole batch, and the part that has them supplies them.
+            parts: the number of parts.
+        """
+        raise self._without_codes()
+
+    def learn(self, statistics: Statistics) -> None:
+        """Learn from what was observed in a whole batch, and replace dead codes; only that, where gradients do it."""
+
+    def learn_by_gradient(self) -> None:
+        """Make parameters of the code vectors, under the same names, which `forward`'s "codebook" loss moves."""
+        for book in self.books:
+            book.learn_by_gradient()
+
+    def encode(self, latents: Tensor, stages: int | None = None, effort: int = 1) -> Tensor:
+        """Latents -> codes, float32 [batch, dim, latent frame] -> int64 [batch, stage, frame].
+
+        Args:
+            latents: a whole number of frames of codes.
+            stages: only the first so many; all if None. Of use only where a prefix of the stages will do.
+            effort: width of the search, 1 to `MAX_EFFORT`, where a wider one finds better codes.
+        """
+        raise self._without_codes()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes -> latents, int64 [batch, stage, frame] -> float32 [batch, dim, latent frame]."""
+        raise self._without_codes()
+
+    def _without_codes(self) -> ConfigError:
+        return ConfigError(f"a {self.kind!r} bottleneck has no codes")

@@ -1,0 +1,146 @@
+"""Residual vector quantization: codebooks in a stack, each coding what the ones before left over.
+
+The stack and its dropout follow Zeghidour et al. 2021, "SoundStream".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .base import Quantized
+from .codebook import Codebook, to_frames, to_latents, to_vectors
+from .learnt import WithCodebooks
+
+
+class Stacked(NamedTuple):
+    """What `ResidualVQ.quantize` returns."""
+
+    used: Tensor
+    """Sum of the code vectors of the stages in use [vector, dim]"""
+    whole: Tensor
+    """Sum of those of all stages, without gradients [vector, dim]"""
+    codes: Tensor
+    """Of all stages [vector, stage]"""
+    losses: dict[str, Tensor]
+    """As in `Quantized`, but sums over vectors, stages in use and dimensions []"""
+
+
+class ResidualVQ(WithCodebooks):
+    """A stack of codebooks; every prefix of it is a codec of its own."""
+
+    kind = "rvq"
+
+    def __init__(self, num_stages: int, codebook_size: int, dim: int) -> None:
+        super().__init__(num_stages, codebook_size)
+        self.codebooks = nn.ModuleList(Codebook(codebook_size, dim) for _ in range(num_stages))
+
+    def forward(self, latents: Tensor, stages: Tensor | None = None, noise: Tensor | None = None) -> Quantized:
+        batch, dim, frames = latents.shape
+        if stages is None:
+            stages = torch.full((batch,), self.num_stages, device=latents.device)
+        x = to_vectors(latents)
+        total, _, codes, losses = self.quantize(x, stages.repeat_interleave(frames)[:, None])
+        used = stages.sum() * frames * dim
+        through = x + (total - x).detach()
+        means = {name: loss / used for name, loss in losses.items()}
+        return Quantized(to_latents(through, batch), to_frames(codes, batch), means)
+
+    def quantize(self, x: Tensor, uses: Tensor) -> Stacked:
+        """Quantize x [vector, dim], of whose stages each vector uses the first `uses` [vector, 1]."""
+        total, residual = torch.zeros_like(x), x.detach()
+        codes, commitment, codebook = [], [], []
+        for index, book in enumerate(self.books):
+            code = book.nearest(residual)
+            step = book.vectors[code]
+            active = (uses > index).to(x.dtype)
+            if book.by_gradient:
+                codebook.append((active * (residual - step).square()).sum())
+                step = step.detach()
+            commitment.append((active * (x - total - step).square()).sum())
+            total = total + active * step
+            residual = residual - step
+            codes.append(code)
+        losses = {"commitment": torch.stack(commitment).sum()}
+        if codebook:
+            losses["codebook"] = torch.stack(codebook).sum()
+        return Stacked(total, x.detach() - residual, torch.stack(codes, dim=-1), losses)
+
+    def _assigned(self, latents: Tensor, codes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.assigned(to_vectors(latents), to_vectors(codes))
+
+    def assigned(self, x: Tensor, codes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each stage, what was left of x [vector, dim] and its code of `codes` [vector, stage]."""
+        for book, code in zip(self.books, codes.unbind(1), strict=True):
+            yield x, code
+            x = x - book.vectors[code]
+
+    @torch.no_grad()
+    def initialise(self, latents: Tensor, iterations: int = 10) -> None:
+        """Set every codebook by k-means on its true residuals, stage by stage, from latents [batch, dim, frame]."""
+        self.fit(to_vectors(latents), self.generator, iterations)
+
+    def fit(self, x: Tensor, generator: torch.Generator, iterations: int) -> Tensor:
+        """Set every codebook likewise, from x [vector, dim]. Returns what the stack leaves of it [vector, dim]."""
+        for book in self.books:
+            book.initialise(x, generator, iterations)
+            x = x - book.vectors[book.nearest(x)]
+        return x
+
+    @torch.no_grad()
+    def encode(self, latents: Tensor, stages: int | None = None, effort: int = 1) -> Tensor:
+        """Codes of the first `stages` stages: [batch, dim, frame] -> int64 [batch, stage, frame].
+
+        Args:
+            latents: float32 [batch, dim, frame].
+            stages: 1..num_stages; all if None.
+            effort: width of the beam. 1 takes the nearest code at every stage; more keep that many candidate
+                sums from stage to stage, for a smaller error of the whole. At most `MAX_EFFORT`.
+        """
+        return to_frames(self.search(to_vectors(latents), stages, effort), len(latents))
+
+    def search(self, x: Tensor, stages: int | None, effort: int) -> Tensor:
+        """The same for vectors: [vector, dim] -> [vector, stage]."""
+        find = _greedy if effort == 1 else _beam
+        return find(x, self.books[:stages], effort)
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Sum of the codes' vectors: int64 [batch, stage, frame] of any prefix -> [batch, dim, frame]."""
+        books = self.books[: codes.shape[1]]
+        return torch.stack([book.vectors[codes[:, i]] for i, book in enumerate(books)]).sum(0).mT
+
+
+def _greedy(residual: Tensor, books: list[Codebook], _: int) -> Tensor:
+    """The nearest code of every stage in turn: [vector, dim] -> [vector, stage]."""
+    codes = []
+    for book in books:
+        codes.append(book.nearest(residual))
+        residual = residual - book.vectors[codes[-1]]
+    return torch.stack(codes, dim=-1)
+
+
+def _beam(x: Tensor, books: list[Codebook], width: int) -> Tensor:
+    """The best path that a beam of that width finds: [vector, dim] -> [vector, stage]."""
+    residuals = x.unsqueeze(1)  # [vector, beam, dim]
+    paths = torch.zeros(len(x), 1, 0, dtype=torch.int64, device=x.device)  # [vector, beam, stage]
+    for book in books:
+        residuals, paths = _extend_beam(book, residuals, paths, width)
+    return paths[:, 0]  # the beam is sorted
+
+
+def _extend_beam(book: Codebook, residuals: Tensor, paths: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """One stage of the beam search: the `width` best continuations of all candidates, best first.
+
+    residuals [vector, beam, dim] and paths [vector, beam, stage], as they are returned.
+    """
+    size = len(book.vectors)
+    errors = residuals.square().sum(-1, keepdim=True) - 2 * book.scores(residuals)  # [vector, beam, size]
+    errors = errors.flatten(1)
+    best = errors.topk(min(width, errors.shape[1]), largest=False).indices
+    parent, code = (best // size).unsqueeze(-1), best % size  # [vector, new beam, 1], [vector, new beam]
+    residuals = residuals.take_along_dim(parent, 1) - book.vectors[code]
+    return residuals, torch.cat([paths.take_along_dim(parent, 1), code.unsqueeze(-1)], dim=-1)

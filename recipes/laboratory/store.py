@@ -1,0 +1,248 @@
+"""The folder of a laboratory: the latents, a line a result, and the tables made of them.
+
+OUT/latents.safetensors   both parts of the latents, and what they are of; see `latents`
+OUT/results.jsonl         one JSON object a line: a result, a failure, or the scores of the unquantized latents
+OUT/results.csv           the results as a table
+OUT/results.json          all that was found
+OUT/report.html           the report
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from vqcodec.codec import Codec
+from vqcodec.errors import ConfigError, CorruptFile
+from vqcodec.files import atomic_output
+from vqcodec.models.quantizers.bounds import covariance, principal_variances
+
+from ..corpora import Recording
+from . import latents
+from .latents import Latents
+from .results import Failure, Findings, Result, Unquantized
+
+FORMAT = 1
+
+Record: TypeAlias = Result | Failure | Unquantized
+
+_KINDS: Mapping[str, type[Record]] = {"result": Result, "failure": Failure, "unquantized": Unquantized}
+_DIFFERENCES = {
+    "format": "another version of vqcodec",
+    "model": "another model",
+    "fingerprint": "other weights of the model",
+    "recordings": "other recordings",
+    "minutes": "another number of minutes",
+}
+
+
+def facts_of(codec: Codec, fit: Iterable[Recording], test: Iterable[Recording], minutes: float) -> dict[str, Any]:
+    """What decides about the latents, so that a folder of others is told from it.
+
+    Args:
+        fit: the recordings that may be fitted on, in order.
+        test: those that may be measured on.
+        minutes: of sound to fit on.
+    """
+    recordings = [[str(one.path.absolute()) for one in part] for part in (fit, test)]
+    return {
+        "format": FORMAT,
+        "model": codec.name,
+        "fingerprint": codec.fingerprint,
+        "recordings": hashlib.sha256(json.dumps(recordings).encode()).hexdigest(),
+        "minutes": minutes,
+        "sample_rate": codec.sample_rate,
+        "vectors_per_s": codec.sample_rate / codec.config.latent_hop,
+    }
+
+
+class Store:
+    """The folder of one laboratory.
+
+    Args:
+        folder: `OUT`; made when something is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def latents_path(self) -> Path:
+        """Where the latents are kept."""
+        return self.folder / "latents.safetensors"
+
+    @property
+    def _lines(self) -> Path:
+        return self.folder / "results.jsonl"
+
+    def begin(self, facts: Mapping[str, Any], force: bool) -> bool:
+        """Make the folder ready, keeping what an earlier run on the same latents has done.
+
+        Args:
+            facts: as from `facts_of`.
+            force: forget all that an earlier run has done.
+
+        Returns:
+            whether the latents are there already.
+
+        Raises:
+            ConfigError: the folder holds something else, or the results of other latents, and `force` is false.
+            CorruptFile: the latents in it are damaged, and `force` is false.
+        """
+        if force:
+            for path in (self._lines, self.latents_path):  # results never outlive their latents
+                path.unlink(missing_ok=True)
+        _drop_torn_line(self._lines)
+        if self.latents_path.exists():
+            old = latents.load(self.latents_path)[1]
+            if different := [words for name, words in _DIFFERENCES.items() if old.get(name) != facts[name]]:
+                raise ConfigError(
+                    f"{self.folder} was made with {' and '.join(different)}; name another folder, or add --force to"
+                    " start anew"
+                )
+            return True
+        if not force and self.folder.exists() and any(self.folder.iterdir()):
+            raise ConfigError(f"{self.folder} holds something other than results of quantizers; name a new folder")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return False
+
+    def append(self, record: Record) -> None:
+        """Add a record as one line."""
+        kind = next(name for name, made in _KINDS.items() if isinstance(record, made))
+        with self._lines.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"record": kind, **dataclasses.asdict(record)}, allow_nan=False) + "\n")
+
+    def records(self) -> list[Record]:
+        """What was appended so far, in order.
+
+        Raises:
+            CorruptFile: a line is damaged.
+        """
+        if not self._lines.exists():
+            return []
+        records = []
+        for number, line in enumerate(self._lines.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                content = json.loads(line)
+                records.append(_KINDS[content.pop("record")](**content))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise CorruptFile(f"{self._lines}: line {number} is damaged; delete it, or add --force") from None
+        return records
+
+    def load_latents(self) -> Latents:
+        """The latents of both parts."""
+        return latents.load(self.latents_path)[0]
+
+    def save_latents(self, found: Latents, facts: Mapping[str, Any], notes: Sequence[str]) -> None:
+        """Keep the latents, with the facts and with notes on how they came about."""
+        more = {
+            "notes": list(notes),
+            "dim": found.fit.vectors.shape[1],
+            "fit": _amount(found.fit),
+            "test": _amount(found.test),
+        }
+        latents.save(self.latents_path, found, {**facts, **more})
+
+    def load(self, order: Sequence[str], notes: Sequence[str] = ()) -> Findings:
+        """All that this folder holds, the last word on each quantizer and number of bits.
+
+        Args:
+            order: names of the quantizers, as they are to come.
+            notes: what was left out of a run, and why.
+        """
+        found, facts = latents.load(self.latents_path)
+        records = self.records()
+        results: dict[tuple[str, int], Result | Failure] = {}
+        unquantized = None
+        for record in records:
+            if isinstance(record, Unquantized):
+                unquantized = record
+            else:
+                results[record.key] = record
+        place = {name: index for index, name in enumerate(order)}
+        ordered = sorted(results.values(), key=lambda one: (place.get(one.name, len(place)), one.budget))
+        return Findings(
+            facts=facts,
+            results=[one for one in ordered if isinstance(one, Result)],
+            failures=[one for one in ordered if isinstance(one, Failure)],
+            unquantized=unquantized,
+            notes=[*facts["notes"], *notes],
+            variances=principal_variances(covariance(found.test.vectors)).tolist(),
+        )
+
+    def write_tables(self, findings: Findings) -> None:
+        """Write `results.csv` and `results.json`."""
+        with atomic_output(self.folder / "results.csv", force=True) as output:
+            output.write(_csv(findings))
+        with atomic_output(self.folder / "results.json", force=True) as output:
+            content = json.dumps(_summary(findings), indent=1, ensure_ascii=False, allow_nan=False)
+            output.write(content.encode() + b"\n")
+
+
+def _amount(part: latents.Part) -> dict[str, Any]:
+    return {
+        "recordings": len(part.files),
+        "speakers": len(set(part.speakers)),
+        "vectors": len(part.vectors),
+        "seconds": part.seconds,
+    }
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line that an interruption left without its end."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            path.write_bytes(whole)
+
+
+def _row(findings: Findings, one: Result) -> dict[str, Any]:
+    """A result in numbers, scores as means."""
+    means = {name: findings.mean(one.scores, name) for name in findings.scores}
+    return {
+        "quantizer": one.title,
+        "kind": one.kind,
+        "budget": one.budget,
+        "bits": one.bits,
+        "mse": one.mse,
+        "snr_db": one.snr_db,
+        "below_bound_db": findings.gap_db(one),
+        "entropy_bits": one.entropy_bits,
+        "entropy_bias_bits": one.entropy_bias_bits,
+        "used_share": one.used_share,
+        "fit_s": one.fit_s,
+        "encode_vectors_per_s": one.encode_speed,
+        "decode_vectors_per_s": one.decode_speed,
+        "table_bytes": one.table_bytes,
+        **{name: None if mean is None else mean.value for name, mean in means.items()},
+        "note": one.note,
+    }
+
+
+def _csv(findings: Findings) -> bytes:
+    text = io.StringIO()
+    rows = [_row(findings, one) for one in findings.results]
+    table = csv.DictWriter(text, fieldnames=rows[0] if rows else ["quantizer"])
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _summary(findings: Findings) -> dict[str, Any]:
+    unquantized = findings.unquantized
+    means = {name: findings.mean(unquantized.scores, name) for name in findings.scores} if unquantized else {}
+    return {
+        **findings.facts,
+        "notes": list(findings.notes),
+        "variances": list(findings.variances),
+        "unquantized": {name: mean.value for name, mean in means.items() if mean},
+        "results": [_row(findings, one) | {"settings": dict(one.settings)} for one in findings.results],
+        "failures": [dataclasses.asdict(one) for one in findings.failures],
+    }
