@@ -120,11 +120,12 @@ class LossConfig(_Section):
     """KL divergence of a "vae" from the standard normal, nats per latent value. With this weight the recipe "tiny"
     comes to about 1.5 of them in 400 steps, where its 8 stages of 256 codes are 1.4; with a third of it to 2.2."""
     sparse: NotNegative = 0.0
-    """KL divergence of the latents' mean activation (their sigmoid) from `sparse_rho`."""
+    """KL divergence of the latents' mean activation (their sigmoid) from `sparse_rho`, in nats per dimension."""
     sparse_rho: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """The mean activation that is wanted."""
     contractive: NotNegative = 0.0
-    """Squared norm of the encoder's Jacobian, d latents / d waveform, per latent value."""
+    """Squared norm of the encoder's Jacobian, d latents / d waveform, per latent value: in the order of 1e5 where it is
+    not held down, as quiet samples count as much as loud ones, so that weights begin at 1e-7."""
     handover_start: Count = 1000
     handover_steps: Count = 1000
 

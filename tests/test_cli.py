@@ -76,7 +76,19 @@ def model_facts() -> registry.ModelInfo:
 
 def test_help_names_every_command(run: Run) -> None:
     text = run("--help").stdout
-    for command in ("encode", "decode", "info", "peel", "models", "prepare", "train", "export", "eval", "bench", "quantizers"):
+    for command in (
+        "encode",
+        "decode",
+        "info",
+        "peel",
+        "models",
+        "prepare",
+        "train",
+        "export",
+        "eval",
+        "bench",
+        "quantizers",
+    ):
         assert command in text
         assert f"Usage: vqcodec {command}" in run(command, "--help").stdout
 

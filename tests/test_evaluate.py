@@ -16,8 +16,8 @@ from synthetic import voice
 from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
-from vqcodec.recipes.comparison import Comparison, compare, find
 from vqcodec.recipes import workers
+from vqcodec.recipes.comparison import Comparison, compare, find
 from vqcodec.recipes.evaluate import evaluate
 from vqcodec.recipes.metrics import METRICS
 from vqcodec.recipes.store import Evaluation, Store
