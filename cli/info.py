@@ -13,7 +13,7 @@ import typer
 from vqcodec import bitstream
 from vqcodec.bitstream import Summary
 from vqcodec.errors import VqcodecError
-from vqcodec.files import STANDARD_STREAM
+from vqcodec.files import STANDARD_STREAM, open_input
 
 from .messages import FAILURE, error, explain
 
@@ -66,14 +66,8 @@ def _expand(names: list[str]) -> Iterator[str]:
 
 def _describe(name: str) -> tuple[dict[str, Any], str | None]:
     """The facts about a file, and what is damaged in it."""
-    if name == STANDARD_STREAM:
-        summary = bitstream.inspect(sys.stdin.buffer, "standard input")
-    else:
-        try:
-            with open(name, "rb") as file:
-                summary = bitstream.inspect(file, name)
-        except OSError as failure:
-            raise VqcodecError(f"cannot read {name}: {failure.strerror or failure}") from failure
+    with open_input(name) as (file, shown):
+        summary = bitstream.inspect(file, shown)
     damage = None if summary.damage is None else str(summary.damage)
     return _facts(name, summary, damage), damage
 

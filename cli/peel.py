@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
 from vqcodec import bitstream
-from vqcodec.errors import ConfigError, VqcodecError
-from vqcodec.files import STANDARD_STREAM, check_output, open_output
+from vqcodec.errors import ConfigError
+from vqcodec.files import STANDARD_STREAM, check_output, open_input, open_output
 
 from .messages import say
 from .options import Force, Quiet
@@ -30,7 +27,7 @@ def peel(
     """
     if target != STANDARD_STREAM:
         check_output(target, force)
-    with _opened(source) as (file, name):
+    with open_input(source) as (file, name):
         reader = bitstream.Reader(file, name)
         if stages > reader.header.stages:
             raise ConfigError(f"{name}: can keep 1 to {reader.header.stages} stages, not {stages}")
@@ -39,17 +36,3 @@ def peel(
     if not quiet:
         rate = header.bitrate_bps * header.channels / 1000
         say(f"{name} -> {target}: {stages} of {reader.header.stages} stages, {rate:g} kbit/s of codes")
-
-
-@contextlib.contextmanager
-def _opened(source: str) -> Iterator[tuple[BinaryIO, str]]:
-    """A file to read, and its name for messages."""
-    if source == STANDARD_STREAM:
-        yield sys.stdin.buffer, "standard input"
-        return
-    try:
-        file = open(source, "rb")  # noqa: SIM115
-    except OSError as failure:
-        raise VqcodecError(f"cannot read {source}: {failure.strerror or failure}") from failure
-    with file:
-        yield file, source

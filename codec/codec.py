@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from vqcodec.models.config import ModelConfig
 
 from . import audio, bitstream, files
 from .encoded import Encoded, Length, read_packets, write_packets
-from .errors import AudioError, ConfigError, CorruptFile, ModelMismatch, VqcodecError
+from .errors import AudioError, ConfigError, CorruptFile, ModelMismatch
 from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
 
 __all__ = ["DEFAULT_BITRATE_BPS", "Codec", "Encoded", "FileResult"]
@@ -335,7 +334,7 @@ class Codec:
             AudioError: the format cannot be written, or cannot hold such a sound.
             VqcodecError: as `decode`; the source cannot be read; the target exists already or cannot be written.
         """
-        with _open_codes(source) as (file, name):
+        with files.open_input(source) as (file, name):
             reader = bitstream.Reader(file, name, salvage=salvage)
             header = reader.header
             self._check_header(header, name)
@@ -573,21 +572,6 @@ def _open_sound(source: PathLike) -> Iterator[audio.Reader]:
     with audio.Reader(source) as sound:
         _check_channels(sound.channels)
         yield sound
-
-
-@contextlib.contextmanager
-def _open_codes(source: PathLike) -> Iterator[tuple[BinaryIO, str]]:
-    """A `.vq` file opened for reading, and its name for messages."""
-    name = os.fspath(source)
-    if name == files.STANDARD_STREAM:
-        yield sys.stdin.buffer, "standard input"
-        return
-    try:
-        file = open(source, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise VqcodecError(f"cannot read {name}: {error.strerror or error}") from error
-    with file:
-        yield file, name
 
 
 def _size(path: PathLike) -> int:

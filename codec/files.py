@@ -20,6 +20,25 @@ STANDARD_STREAM = "-"
 
 
 @contextlib.contextmanager
+def open_input(source: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, str]]:
+    """Open `source` for reading bytes, "-" being standard input, and say what to call it in messages.
+
+    Raises:
+        VqcodecError: it cannot be read.
+    """
+    name = os.fspath(source)
+    if name == STANDARD_STREAM:
+        yield sys.stdin.buffer, "standard input"
+        return
+    try:
+        file = open(source, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise VqcodecError(f"cannot read {name}: {error.strerror or error}") from error
+    with file:
+        yield file, name
+
+
+@contextlib.contextmanager
 def open_output(target: str | os.PathLike[str], force: bool = False) -> Iterator[BinaryIO]:
     """Open `target` for writing bytes: "-" is standard output, anything else an `atomic_output`.
 

@@ -29,6 +29,7 @@ from vqcodec import audio
 from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
+from . import lines
 from .results import Result, StageUsage, Summary, SystemFacts, count_codes, summarise
 
 FORMAT = 1
@@ -151,7 +152,7 @@ class Store:
         Raises:
             ConfigError: the folder holds something else, or a run with other settings.
         """
-        _drop_torn_line(self._lines)
+        lines.drop_torn(self._lines)
         if not self._settings.exists():
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise ConfigError(f"{self.folder} holds something other than an evaluation; name a new folder")
@@ -191,8 +192,7 @@ class Store:
 
     def append(self, record: Result | Failure) -> None:
         """Add a result, or a file that failed, as one line."""
-        with self._lines.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dataclasses.asdict(record), allow_nan=False) + "\n")
+        lines.append(self._lines, dataclasses.asdict(record))
 
     def records(self) -> tuple[list[Result], list[Failure]]:
         """What was appended so far, the last word on each file and system.
@@ -202,20 +202,11 @@ class Store:
         """
         results: dict[tuple[str, str], Result] = {}
         failures: dict[tuple[str, str | None], Failure] = {}
-        lines = self._lines.read_text(encoding="utf-8").splitlines() if self._lines.exists() else []
-        for number, line in enumerate(lines, start=1):
-            try:
-                content = json.loads(line)
-                if "reason" in content:
-                    failure = Failure(**content)
-                    failures[failure.file, failure.system] = failure
-                else:
-                    result = Result(**content)
-                    results[result.file, result.system] = result
-            except (ValueError, TypeError):
-                raise ConfigError(
-                    f"{self._lines}, line {number}, is damaged; remove that line to measure anew"
-                ) from None
+        for record in lines.read(self._lines, _record):
+            if isinstance(record, Failure):
+                failures[record.file, record.system] = record
+            else:
+                results[record.file, record.system] = record
         readable = {file for file, _ in results}
         mended = [key for key in failures if key in results or (key[1] is None and key[0] in readable)]
         for key in mended:  # by a later try
@@ -299,14 +290,8 @@ def _difference(old: RunFacts, new: RunFacts, measured: Set[str]) -> str | None:
     return None
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line that an interruption left without its end."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        path.write_bytes(whole)
+def _record(content: dict[str, Any]) -> Result | Failure:
+    return Failure(**content) if "reason" in content else Result(**content)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -439,7 +439,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     store.append(Failure(name="a", title="a", budget=1, reason="why"))
     with (tmp_path / "results.jsonl").open("a") as file:
         file.write('{"record": "result", "name": 1}\n')
-    with pytest.raises(CorruptFile, match=r"results\.jsonl: line 2 is damaged"):
+    with pytest.raises(ConfigError, match=r"results\.jsonl, line 2, is damaged"):
         store.records()
 
 

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vqcodec.codec import Codec
-from vqcodec.errors import ConfigError, CorruptFile
+from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 from vqcodec.models.quantizers.bounds import covariance, principal_variances
 
+from .. import lines
 from ..corpora import Recording
 from . import latents
 from .latents import Latents
@@ -98,7 +99,7 @@ class Store:
         if force:
             for path in (self._lines, self.latents_path):  # results never outlive their latents
                 path.unlink(missing_ok=True)
-        _drop_torn_line(self._lines)
+        lines.drop_torn(self._lines)
         if self.latents_path.exists():
             old = latents.load(self.latents_path)[1]
             if different := [words for name, words in _DIFFERENCES.items() if old.get(name) != facts[name]]:
@@ -115,25 +116,15 @@ class Store:
     def append(self, record: Record) -> None:
         """Add a record as one line."""
         kind = next(name for name, made in _KINDS.items() if isinstance(record, made))
-        with self._lines.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"record": kind, **dataclasses.asdict(record)}, allow_nan=False) + "\n")
+        lines.append(self._lines, {"record": kind, **dataclasses.asdict(record)})
 
     def records(self) -> list[Record]:
         """What was appended so far, in order.
 
         Raises:
-            CorruptFile: a line is damaged.
+            ConfigError: a line is damaged.
         """
-        if not self._lines.exists():
-            return []
-        records = []
-        for number, line in enumerate(self._lines.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                content = json.loads(line)
-                records.append(_KINDS[content.pop("record")](**content))
-            except (ValueError, TypeError, KeyError, AttributeError):
-                raise CorruptFile(f"{self._lines}: line {number} is damaged; delete it, or add --force") from None
-        return records
+        return lines.read(self._lines, _record)
 
     def load_latents(self) -> Latents:
         """The latents of both parts."""
@@ -194,13 +185,8 @@ def _amount(part: latents.Part) -> dict[str, Any]:
     }
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line that an interruption left without its end."""
-    if path.exists():
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            path.write_bytes(whole)
+def _record(content: dict[str, Any]) -> Record:
+    return _KINDS[content.pop("record")](**content)
 
 
 def _row(findings: Findings, one: Result) -> dict[str, Any]:
