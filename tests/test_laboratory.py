@@ -528,6 +528,18 @@ def test_orders_are_judged() -> None:
     assert beam.at(40) is None
 
 
+def test_codebooks_of_other_sizes_are_not_judged() -> None:
+    family, notes = members.family([40, 80], ["residual", "additive"], dim=64, speakers=0)
+    sizes = {one.key: one.settings["codes_per_book"] for one in family}
+    assert sizes["additive", 80] == sizes["residual-small", 80] != sizes["residual-beam", 80]
+    assert sizes["additive", 40] == sizes["residual-beam", 40]
+    assert ("residual-small", 40) not in sizes  # it would be the same
+    assert not notes
+    measured = [result(one.name, one.budget, 1.0, settings=one.settings) for one in family]
+    judged = expectations(dataclasses.replace(findings(), results=measured))
+    assert [[verdict.budget for verdict in one.verdicts] for one in judged if one.better == "additive"] == [[40], [80]]
+
+
 def test_the_best_are_those_fitted_with_fixed_lengths() -> None:
     assert [(one.name, one.budget) for one in best_by_budget(findings())] == [
         ("residual-beam", 10),

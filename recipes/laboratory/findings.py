@@ -24,6 +24,7 @@ class _Order:
 
 _ORDERS = (
     _Order("additive", "residual-beam", "codebooks learnt together, rather than one after the other"),
+    _Order("additive", "residual-small", "codebooks learnt together, and of one size here"),
     _Order("residual-beam", "residual-greedy", "several candidates are kept at every stage"),
     _Order("opq", "product", "the axes are turned so that the parts share what there is to code"),
     _Order("product", "scalar", "dimensions are coded together"),
@@ -73,12 +74,18 @@ def expectations(findings: Findings) -> list[Expectation]:
         verdicts = tuple(
             _judge(order, first[budget], second[budget])
             for budget in sorted(first.keys() & second.keys())
-            if first[budget].bits == second[budget].bits or first[budget].kind == "lattice"
+            if _comparable(first[budget], second[budget])
         )
         if verdicts:
             better, worse = (next(iter(results.values())).title for results in (first, second))
             judged.append(Expectation(better, worse, order.reason, order.alike, verdicts))
     return judged
+
+
+def _comparable(first: Result, second: Result) -> bool:
+    """Whether they have as many bits, in codebooks of one size where there are several."""
+    sizes = [one.settings.get("codes_per_book") for one in (first, second)]
+    return first.kind == "lattice" or (first.bits == second.bits and (None in sizes or sizes[0] == sizes[1]))
 
 
 def _judge(order: _Order, first: Result, second: Result) -> Verdict:
