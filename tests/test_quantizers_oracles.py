@@ -1,6 +1,8 @@
 """The family beside faiss and scikit-learn, where they have the same quantizer: as little distortion, within 2 %."""
 
+import sys
 import warnings
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -8,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from vqcodec.errors import ConfigError
+from vqcodec.models.quantizers import load, save
 from vqcodec.models.quantizers.base import Quantizer, distortion
 from vqcodec.models.quantizers.kmeans import KMeansQuantizer
 from vqcodec.models.quantizers.opq import OptimizedProductQuantizer
@@ -105,3 +109,29 @@ def test_residual_beside_faiss(faiss: ModuleType, vectors: Tensor, beam: int) ->
     error = float(np.square(x - coded(theirs, x)).mean())
     quantizer = ResidualQuantizer(num_books=BOOKS, codes_per_book=SIZE, beam=beam)
     assert own(quantizer, vectors) < MARGIN * error
+
+
+@pytest.mark.parametrize("backend", ["faiss", "scikit-learn"])
+def test_kmeans_by_other_packages(
+    backend: str, vectors: Tensor, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    if backend == "faiss":
+        request.getfixturevalue("faiss")
+    else:
+        pytest.importorskip("sklearn.cluster", reason="scikit-learn is not installed")
+    quantizer = KMeansQuantizer(num_codes=64, iterations=ITERATIONS, backend=backend)
+    error = own(quantizer, vectors)
+    assert 1 / MARGIN < error / own(KMeansQuantizer(num_codes=64, iterations=ITERATIONS), vectors) < 1.1
+    assert own(KMeansQuantizer(num_codes=64, iterations=ITERATIONS, backend=backend), vectors) == error  # seeded
+    save(tmp_path / "q.safetensors", quantizer)
+    loaded = load(tmp_path / "q.safetensors")
+    assert loaded.settings() == quantizer.settings()
+    assert loaded.encode(vectors).equal(quantizer.encode(vectors))
+
+
+def test_a_missing_package_is_named(vectors: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ConfigError, match=r"backend 'faiss' needs the package faiss, which is not installed"):
+        KMeansQuantizer(num_codes=4, backend="faiss").fit(vectors)
+    with pytest.raises(ConfigError, match="backend is 'annoy', not one of torch, faiss, scikit-learn"):
+        KMeansQuantizer(num_codes=4, backend="annoy")

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from . import backends
 from .base import (
     BATCH,
     Quantizer,
+    check_choice,
     check_codes,
     check_integer,
     check_vectors,
@@ -96,12 +98,44 @@ class KMeansQuantizer(SingleBook):
 
     kind = "kmeans"
 
+    def __init__(
+        self,
+        *,
+        num_codes: int,
+        iterations: int = 50,
+        vectors_per_code: int = VECTORS_PER_CODE,
+        backend: str = backends.OWN,
+        seed: int = 0,
+    ) -> None:
+        """
+        Args:
+            num_codes: size of the codebook.
+            iterations: of Lloyd, at most.
+            vectors_per_code: larger sets than this many for each code are sampled (sets up to 65536 never are).
+            backend: what finds the codes: "torch", or where they are installed "faiss" or "scikit-learn". Encoding is
+                the same with all of them.
+            seed: of the random numbers.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
+        super().__init__(num_codes=num_codes, iterations=iterations, vectors_per_code=vectors_per_code, seed=seed)
+        self.backend = check_choice("backend", backend, (backends.OWN, *backends.BACKENDS))
+
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().settings(), "backend": self.backend}
+
     def fit(self, vectors: Tensor) -> Self:
         """Learn the codebook from float32 [vector, dim], as many vectors as codes at least."""
         vectors = check_vectors(vectors, at_least=self.num_codes)
         generator = generator_of(self.seed)
         vectors = sample(vectors, self.vectors_per_code * self.num_codes, generator)
-        self._learnt = {"codes": kmeans(vectors, self.num_codes, generator, self.iterations)}
+        if self.backend == backends.OWN:
+            codes = kmeans(vectors, self.num_codes, generator, self.iterations)
+        else:
+            codes = backends.kmeans(self.backend, vectors, self.num_codes, self.iterations, self.seed)
+        self._learnt = {"codes": codes}
         return self
 
 
