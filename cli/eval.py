@@ -87,9 +87,11 @@ def evaluate(
         raise typer.BadParameter("name a folder for the report", param_hint="--out")
     from vqcodec.models import registry
     from vqcodec.recipes import evaluate as evaluation
+    from vqcodec.recipes import pages
     from vqcodec.recipes.comparison import compare
     from vqcodec.recipes.store import Store
 
+    pages.check_packages()
     comparison = compare(
         folders,
         model or [registry.DEFAULT],

@@ -59,8 +59,9 @@ def quantizers(
     Ctrl-C, and computes nothing twice; --force begins anew.
     """
     budgets = _budgets(bits)
-    from vqcodec.recipes import cpus, laboratory
+    from vqcodec.recipes import cpus, laboratory, pages
 
+    pages.check_packages()
     with bar(1.0, quiet) as update:
         found = laboratory.run(
             data,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from typing import TYPE_CHECKING, Any
+
+from vqcodec.errors import ConfigError
 
 from . import figures
 
@@ -11,6 +14,17 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _SIGNS = dict(zip(figures.SYMBOLS, "●■◆▲▼✚✖★", strict=True))
+
+
+def check_packages() -> None:
+    """Refuse what could only fail at its end, when the page is written.
+
+    Raises:
+        ConfigError: a package that reports are made with is missing.
+    """
+    for package in ("jinja2", "matplotlib", "plotly"):
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(f"a report needs the package {package}: pip install 'vqcodec[eval]'")
 
 
 def environment() -> Environment:

@@ -101,15 +101,12 @@ def featured_files(evaluation: Evaluation, count: int = 6) -> list[str]:
 
 
 def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
-    try:
-        import matplotlib  # noqa: F401
-        from plotly.offline import get_plotlyjs
-
-        environment = pages.environment()
-    except ImportError as error:
-        raise ConfigError(f"a report needs the package {error.name}: pip install 'vqcodec[eval]'") from None
+    pages.check_packages()
+    from plotly.offline import get_plotlyjs
 
     from vqcodec import __version__
+
+    environment = pages.environment()
 
     environment.filters.update(kbps=_kbps, duration=_duration, speed=_speed)
     summaries = evaluation.summaries

@@ -1,5 +1,6 @@
 """`vqcodec quantizers` as its users type it."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,12 @@ from synthetic import voice
 from vqcodec.cli.main import app
 
 MODEL = Path(__file__).parent / "golden" / "tiny.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def report_packages() -> None:
+    for package in ("jinja2", "matplotlib", "plotly"):
+        pytest.importorskip(package, reason="the eval extra is not installed")
 
 
 def run(*arguments: object, code: int = 0) -> Result:
@@ -28,8 +35,6 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_table_and_a_report(recordings: Path, tmp_path: Path) -> None:
-    for package in ("jinja2", "matplotlib", "plotly"):
-        pytest.importorskip(package, reason="the eval extra is not installed")
     out = tmp_path / "report"
     options = ("--data", recordings, "--out", out, "--model", MODEL, "--kinds", "scalar,lattice,kmeans", "--no-scores")
     result = run(*options, "--bits", "4,16", "--jobs", 1)
@@ -66,3 +71,12 @@ def test_wrong_input_is_told_in_one_line(
 def test_data_and_out_must_be_named(recordings: Path) -> None:
     assert "--out" in run("--data", recordings, code=2).stderr
     assert "--data" in run("--out", "x", code=2).stderr
+
+
+def test_what_a_report_needs_is_asked_for_before_the_work(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    text = run("--data", recordings, "--out", tmp_path / "report", "--model", MODEL, code=1).stderr
+    assert "a report needs the package plotly: pip install 'vqcodec[eval]'" in " ".join(text.split())
+    assert not (tmp_path / "report").exists()

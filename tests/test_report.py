@@ -554,7 +554,7 @@ def test_errors(evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.Monk
     facts = dataclasses.replace(evaluation.facts, metrics=("taste",))
     with pytest.raises(ConfigError, match="the score 'taste', unknown to this version"):
         write_report(dataclasses.replace(evaluation, facts=facts), TITLE, [])
-    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(ConfigError, match=r"needs the package plotly.*'vqcodec\[eval\]'"):
         write_report(evaluation, TITLE, [])
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
 from .. import figures, pages
@@ -77,15 +76,12 @@ def write_page(findings: Findings, folder: Path) -> Path:
 
 
 def _render(findings: Findings) -> str:
-    try:
-        import matplotlib  # noqa: F401
-        from plotly.offline import get_plotlyjs
-
-        environment = pages.environment()
-    except ImportError as error:
-        raise ConfigError(f"a report needs the package {error.name}: pip install 'vqcodec[eval]'") from None
+    pages.check_packages()
+    from plotly.offline import get_plotlyjs
 
     from vqcodec import __version__
+
+    environment = pages.environment()
 
     contestants = _contestants(findings)
     charts = [chart for axes in _all_axes(findings) if (chart := _chart(axes, contestants))]
