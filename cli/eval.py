@@ -91,7 +91,6 @@ def evaluate(
     from vqcodec.recipes.comparison import compare
     from vqcodec.recipes.store import Store
 
-    pages.check_packages()
     comparison = compare(
         folders,
         model or [registry.DEFAULT],
@@ -100,6 +99,7 @@ def evaluate(
         baselines=baseline or [],
         scores=[name.strip() for name in scores.split(",")] if scores else [],
     )
+    pages.check_packages()
     for text in comparison.facts.notes:
         note(text)
     with bar(1.0, quiet) as update:
