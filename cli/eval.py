@@ -87,7 +87,6 @@ def evaluate(
         raise typer.BadParameter("name a folder for the report", param_hint="--out")
     from vqcodec.models import registry
     from vqcodec.recipes import evaluate as evaluation
-    from vqcodec.recipes import pages
     from vqcodec.recipes.comparison import compare
     from vqcodec.recipes.store import Store
 
@@ -99,7 +98,6 @@ def evaluate(
         baselines=baseline or [],
         scores=[name.strip() for name in scores.split(",")] if scores else [],
     )
-    pages.check_packages()
     for text in comparison.facts.notes:
         note(text)
     with bar(1.0, quiet) as update:
