@@ -34,6 +34,7 @@ from vqcodec.models.quantizers.product import ProductQuantizer
 from vqcodec.models.quantizers.residual import ResidualQuantizer
 from vqcodec.models.quantizers.scalar import ScalarQuantizer
 from vqcodec.models.quantizers.tree import TreeQuantizer
+from vqcodec.recipes.laboratory.results import bound_db
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "results"
@@ -204,10 +205,10 @@ def filled(page: str) -> str:
     """The page with the text between each pair of markers written anew: <!-- table NAME --> ... <!-- end -->."""
     tables = {"laboratory": laboratory, "bottlenecks": bottlenecks}
 
-    def table(match: re.Match[str]) -> str:
+    def anew(match: re.Match[str]) -> str:
         return f"<!-- table {match[1]} -->\n{tables[match[1]]()}\n<!-- end -->"
 
-    return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", table, page, flags=re.DOTALL)
+    return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", anew, page, flags=re.DOTALL)
 
 
 def laboratory() -> str:
@@ -231,19 +232,11 @@ def laboratory() -> str:
             f" decoder makes of them (20 of the recordings); of the latents themselves it makes {scores}. A ratio in"
             " brackets: at other bits than the column's.",
             "",
-            f"| bits a vector | {' | '.join(map(str, budgets))} |",
-            "|---|" + "---|" * len(budgets),
-            *(f"| {' | '.join(row)} |" for row in rows),
+            *table(["bits a vector", *map(str, budgets)], rows),
             "",
             "![Error and scores against bits](quantizers/curves.svg)",
         ]
     )
-
-
-def bound_db(variances: Sequence[float], bits: float) -> float:
-    """The best signal-to-noise ratio of Gaussian vectors of these variances."""
-    exact = torch.tensor(variances, dtype=torch.float64)
-    return 10 * math.log10(float(exact.mean()) / gaussian_distortion(exact, bits))
 
 
 def cell(one: dict[str, Any] | None, budget: int) -> str:
@@ -283,16 +276,19 @@ def curves() -> Figure:
 def bottlenecks() -> str:
     """What the tiny recipe made of every kind of bottleneck."""
     found = measured("bottlenecks")
-    heads = found["columns"]
     return "\n".join(
         [
             found["text"],
             "",
-            f"| {' | '.join(heads)} |",
-            "|---|" + "---|" * (len(heads) - 1),
-            *(f"| {' | '.join(row)} |" for row in found["rows"]),
+            *table(found["columns"], found["rows"]),
         ]
     )
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (heads, *rows)]
+    return [lines[0], "|" + "---|" * len(heads), *lines[1:]]
 
 
 def measured(name: str) -> Any:

@@ -5,6 +5,7 @@ What the page says is computed here, how it looks is in `templates/quantizers.ht
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,11 +136,10 @@ def _all_axes(findings: Findings) -> list[_Axes]:
         return mean
 
     variance = float(np.mean(findings.variances))
-    power = "dB, higher is better"
     snr = _Axes(
         name="snr",
         title="SNR",
-        axis=power,
+        axis="dB, higher is better",
         rate_axis=_BITS,
         rate=bits,
         value=lambda one: one.snr_db,
@@ -151,16 +151,10 @@ def _all_axes(findings: Findings) -> list[_Axes]:
         axis="dB, lower is better",
         rate_axis=_BITS,
         rate=bits,
-        value=lambda one: findings.gap_db(one),
+        value=findings.gap_db,
     )
-    snr_entropy = _Axes(
-        name="snr-entropy",
-        title="SNR, by entropy",
-        axis=power,
-        rate_axis=_ENTROPY,
-        rate=entropy,
-        value=lambda one: one.snr_db,
-        bound=findings.bound_db,
+    snr_entropy = dataclasses.replace(
+        snr, name="snr-entropy", title="SNR, by entropy", rate_axis=_ENTROPY, rate=entropy
     )
     mse = _Axes(
         name="mse",

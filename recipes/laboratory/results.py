@@ -135,8 +135,7 @@ class Findings:
 
     def bound_db(self, bits: float) -> float:
         """The best SNR of any code of so many bits a vector for Gaussian vectors of the test latents' covariance."""
-        variances = torch.tensor(self.variances, dtype=torch.float64)
-        return 10 * math.log10(float(variances.mean()) / gaussian_distortion(variances, bits))
+        return bound_db(self.variances, bits)
 
     def gap_db(self, one: Result) -> float:
         """How far a result stays under that bound, for its bits of fixed-length codes."""
@@ -145,6 +144,12 @@ class Findings:
     def of(self, name: str) -> dict[int, Result]:
         """The results of one quantizer by the bits that it was allowed."""
         return {one.budget: one for one in self.results if one.name == name}
+
+
+def bound_db(variances: Sequence[float], bits: float) -> float:
+    """The best SNR of any code of so many bits a vector for Gaussian vectors with these variances."""
+    exact = torch.tensor(variances, dtype=torch.float64)
+    return 10 * math.log10(float(exact.mean()) / gaussian_distortion(exact, bits))
 
 
 def label(score: str) -> str:
