@@ -171,6 +171,21 @@ def test_a_beam_may_be_wider_than_there_are_codes() -> None:
     assert torch.equal(rvq.encode(latents, effort=MAX_EFFORT), choices[0].T[best].mT)
 
 
+@pytest.mark.parametrize("effort", [2, 8])
+def test_a_beam_over_many_codes_and_frames(effort: int) -> None:
+    """As many as a shipped model has: groups of codes and parts of the frames are searched by themselves."""
+    rvq, latents = random_stack(stages=3, size=1024), latents_of(frames=150)
+    x = latents.mT.reshape(-1, DIM).double()
+    paths, sums = torch.zeros(len(x), 1, 0, dtype=torch.int64), torch.zeros(len(x), 1, DIM).double()
+    for vectors in vectors_of(rvq):
+        every = sums[:, :, None] + vectors.double()  # [vector, beam, code, dim]
+        best = (every - x[:, None, None]).square().sum(-1).flatten(1).topk(effort, largest=False).indices
+        parent, code = best // 1024, best % 1024
+        sums = every.flatten(1, 2).take_along_dim(best[..., None], 1)
+        paths = torch.cat([paths.take_along_dim(parent[..., None], 1), code[..., None]], dim=-1)
+    assert torch.equal(rvq.encode(latents, effort=effort), paths[:, 0].reshape(len(latents), 150, 3).mT)
+
+
 def test_a_beam_takes_any_prefix_of_stages() -> None:
     rvq, latents = random_stack(), latents_of()
     short = stack_of(*vectors_of(rvq)[:2])
