@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
+
 from .batch import run
 from .jobs import Job, Plan, plan
 from .options import Bitrate, Device, Force, Model, Quiet, Stages, check_one_quality, choose_stages
@@ -25,8 +27,10 @@ def encode(
     stages: Stages = None,
     effort: Annotated[
         int,
-        typer.Option(min=1, max=16, help="How hard to search for the best codes: 1 is fastest, 16 is best."),
-    ] = 1,
+        typer.Option(
+            min=1, max=MAX_EFFORT, help=f"How hard to search for the best codes: 1 is fastest, {MAX_EFFORT} is best."
+        ),
+    ] = DEFAULT_EFFORT,
     model: Model = None,
     device: Device = "auto",
     force: Force = False,

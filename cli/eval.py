@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
+
 from .messages import note, say
 from .options import Force, Quiet
 from .progress import bar
@@ -45,7 +47,9 @@ def evaluate(
     bitrates: Annotated[
         str, typer.Option(metavar="KBPS,...", help="Bitrates of the model in kbit/s; the nearest possible are used.")
     ] = "1.5,3,6",
-    effort: Annotated[int, typer.Option(metavar="N", min=1, max=16, help="Width of the search for codes.")] = 1,
+    effort: Annotated[
+        int, typer.Option(metavar="N", min=1, max=MAX_EFFORT, help="Width of the search for codes.")
+    ] = DEFAULT_EFFORT,
     baseline: Annotated[
         list[str] | None,
         typer.Option(

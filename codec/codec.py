@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vqcodec.models import checkpoint, registry
 from vqcodec.models.autoencoder import Autoencoder
-from vqcodec.models.config import ModelConfig
+from vqcodec.models.config import DEFAULT_EFFORT, ModelConfig
 
 from . import audio, bitstream, files
 from .encoded import Encoded, Length, read_packets, write_packets
@@ -152,7 +152,7 @@ class Codec:
         *,
         bitrate_bps: float | None = None,
         stages: int | None = None,
-        effort: int = 1,
+        effort: int = DEFAULT_EFFORT,
     ) -> Encoded:
         """Encode a waveform or a sound file.
 
@@ -163,6 +163,7 @@ class Codec:
             bitrate_bps: bits a second and channel; the nearest possible is used. 3000 by default.
             stages: codes per frame, instead of a bitrate.
             effort: 1 takes the nearest code at every stage; up to 16 searches wider and slower, for a better sound.
+                With 1 alone the first stages are those that would be found without the others.
 
         Returns:
             The codes as a torch tensor on the waveform's device if a tensor was given, as a numpy array otherwise.
@@ -236,7 +237,7 @@ class Codec:
         *,
         bitrate_bps: float | None = None,
         stages: int | None = None,
-        effort: int = 1,
+        effort: int = DEFAULT_EFFORT,
         block_frames: int = BLOCK_FRAMES,
     ) -> StreamEncoder:
         """A stream from waveforms [channel, sample] at the codec's rate to codes; see `StreamEncoder`.
@@ -269,7 +270,7 @@ class Codec:
         *,
         bitrate_bps: float | None = None,
         stages: int | None = None,
-        effort: int = 1,
+        effort: int = DEFAULT_EFFORT,
         force: bool = False,
         progress: Progress | None = None,
     ) -> FileResult:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vqcodec.models.autoencoder import Autoencoder
-from vqcodec.models.bottlenecks import MAX_EFFORT
+from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 from vqcodec.models.layers import Stream
 
 from .errors import AudioError, ConfigError, CorruptFile
@@ -109,7 +109,7 @@ class StreamEncoder(_BlockStream):
         channels: int = 1,
         *,
         stages: int | None = None,
-        effort: int = 1,
+        effort: int = DEFAULT_EFFORT,
         block_frames: int = BLOCK_FRAMES,
     ) -> None:
         super().__init__(model, channels, stages, block_frames)

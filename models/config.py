@@ -20,6 +20,12 @@ UNCODED = ("vae", "none")
 WITH_PREFIXES = ("rvq", "tree", "hierarchical")
 """Those of which the first stages alone are a codec; the others always take them all."""
 
+DEFAULT_EFFORT = 2
+"""Width of the beam that searches for codes: candidates kept from stage to stage."""
+
+MAX_EFFORT = 16
+"""The widest one."""
+
 MAX_LEAVES = 65_536
 """The most codes of the last level of a tree."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
+from vqcodec.models.config import DEFAULT_EFFORT
 
 from . import systems
 from .metrics import METRICS, missing
@@ -36,7 +37,7 @@ def compare(
     models: Sequence[str],
     bitrates_bps: Sequence[float],
     *,
-    effort: int = 1,
+    effort: int = DEFAULT_EFFORT,
     baselines: Sequence[str] = (),
     scores: Sequence[str] = (),
 ) -> Comparison:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vqcodec.models.bottlenecks import MAX_EFFORT, Quantized, codebook
+from vqcodec.models.bottlenecks import Quantized, codebook
 from vqcodec.models.bottlenecks.codebook import Codebook, perplexity
 from vqcodec.models.bottlenecks.residual import ResidualVQ
+from vqcodec.models.config import MAX_EFFORT
 
 DIM = 4
 

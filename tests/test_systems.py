@@ -305,17 +305,17 @@ def test_vqcodec_goes_through_files(samples: int, rate: int, tmp_path: Path) -> 
 
 def test_vqcodec_is_the_codec(tmp_path: Path) -> None:
     codec = Codec.load(MODEL, device="cpu")
-    system = Vqcodec(model=MODEL, stages=codec.num_stages, effort=2)
+    system = Vqcodec(model=MODEL, stages=codec.num_stages, effort=3)
     sound = voice(1.0)
     coded = system.run(sound, 16_000, tmp_path)
-    encoded = codec.encode(sound, stages=codec.num_stages, effort=2)
+    encoded = codec.encode(sound, stages=codec.num_stages, effort=3)
     np.testing.assert_array_equal(coded.codes, encoded.codes[0])
     assert coded.bytes == len(encoded.to_bytes())
     np.testing.assert_allclose(coded.waveform, codec.decode(encoded)[0], atol=1 / 32_768)
     kbps = codec.bitrates[-1] / 1000
-    assert system.name == f"vqcodec_tiny-{kbps:g}-effort2"
+    assert system.name == f"vqcodec_tiny-{kbps:g}-effort3"
     assert system.setting == f"{kbps:g} kbit/s"
-    assert system.codec == f"vqcodec {codec.name}, effort 2"
+    assert system.codec == f"vqcodec {codec.name}, effort 3"
     assert system.version == f"{codec.name} {codec.fingerprint[:12]}"
 
 

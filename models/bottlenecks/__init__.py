@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from ..config import ModelConfig
-from .base import MAX_EFFORT, Bottleneck, Quantized, Statistics
+from .base import Bottleneck, Quantized, Statistics
 from .hierarchical import HierarchicalQuantizer
 from .lattice import FiniteScalarQuantizer
 from .none import NoBottleneck
@@ -13,7 +13,7 @@ from .tree import TreeQuantizer
 from .variational import VariationalBottleneck
 from .vector import VectorQuantizer
 
-__all__ = ["KINDS", "MAX_EFFORT", "Bottleneck", "Quantized", "Statistics", "build"]
+__all__ = ["KINDS", "Bottleneck", "Quantized", "Statistics", "build"]
 
 KINDS: Mapping[str, Callable[[ModelConfig], Bottleneck]] = {
     "rvq": lambda c: ResidualVQ(c.num_stages, c.codebook_size, c.latent_dim),

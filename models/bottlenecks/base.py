@@ -16,10 +16,6 @@ from vqcodec.errors import ConfigError
 
 from .codebook import Codebook, perplexity_of
 
-MAX_EFFORT = 16
-"""Widest beam that `Bottleneck.encode` searches with."""
-
-
 class Quantized(NamedTuple):
     """What `Bottleneck.forward` returns."""
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from vqcodec import audio
 from vqcodec.models import registry
+from vqcodec.models.config import DEFAULT_EFFORT
 
 from . import rates
 from .signals import Signal, checked, fitted, read
@@ -39,7 +40,7 @@ class Vqcodec:
     """
 
     stages: int
-    effort: int = 1
+    effort: int = DEFAULT_EFFORT
     model: str = registry.DEFAULT
 
     def __post_init__(self) -> None:
@@ -56,13 +57,13 @@ class Vqcodec:
         path = _info(self.model).path
         default = registry.DEFAULT in registry.names() and path == registry.find(registry.DEFAULT)
         model = "" if default else "_" + re.sub(r"[^\w.]+", "_", path.stem)
-        effort = "" if self.effort == 1 else f"-effort{self.effort}"
+        effort = "" if self.effort == DEFAULT_EFFORT else f"-effort{self.effort}"
         return f"vqcodec{model}-{self.rate_kbps:g}{effort}"
 
     @property
     def codec(self) -> str:
         """As in `System`."""
-        effort = "" if self.effort == 1 else f", effort {self.effort}"
+        effort = "" if self.effort == DEFAULT_EFFORT else f", effort {self.effort}"
         return f"vqcodec {_info(self.model).name}{effort}"
 
     @property
