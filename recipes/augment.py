@@ -99,9 +99,9 @@ class Augment:
             raise ConfigError(f"augment.lossy: neither MP3 nor Opus has a sample rate of {sample_rate} Hz; set it to 0")
 
     def __call__(self, crop: Sound, rng: np.random.Generator) -> Pair:
-        """Gain and effects on a crop [sample], as `rng` has it."""
-        louder = crop * 10 ** (rng.uniform(*self.gain_db) / 20)
-        return self.degrade(louder.clip(-1, 1).astype(np.float32), rng)
+        """Gain, as far as it does not clip, and effects on a crop [sample], as `rng` has it."""
+        peak, gain = float(np.abs(crop).max(initial=0.0)), 10 ** (rng.uniform(*self.gain_db) / 20)
+        return self.degrade((crop * (gain / max(1.0, gain * peak))).astype(np.float32), rng)
 
     def degrade(self, clean: Sound, rng: np.random.Generator) -> Pair:
         """The effects alone; what they bring beyond [-1, 1] is scaled down together with the target."""

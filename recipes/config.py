@@ -37,8 +37,9 @@ class DataConfig(_Section):
     batch_size: AtLeastOne = 16
     crop_s: Positive = 1.0
     """Seconds of audio in a crop that losses are taken over; the codec's delay comes on top."""
-    gain_db: tuple[float, float] = (-12.0, 6.0)
-    """Range of the random gain of a crop."""
+    gain_db: tuple[float, float] = (-6.0, 18.0)
+    """Range of the random gain of a crop; what would clip gets only as loud as it can be. A codec is at its best at the
+    levels that it was trained at, and corpora are often quieter than what users have."""
     workers: Count = 1
     """Processes that read crops; 0 reads in the training process."""
     buffer_mb: Positive = 64.0
