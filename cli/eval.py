@@ -91,6 +91,7 @@ def evaluate(
         raise typer.BadParameter("name a folder for the report", param_hint="--out")
     from vqcodec.models import registry
     from vqcodec.recipes import evaluate as evaluation
+    from vqcodec.recipes import pages
     from vqcodec.recipes.comparison import compare
     from vqcodec.recipes.store import Store
 
@@ -102,6 +103,7 @@ def evaluate(
         baselines=baseline or [],
         scores=[name.strip() for name in scores.split(",")] if scores else [],
     )
+    pages.check_packages()
     for text in comparison.facts.notes:
         note(text)
     with bar(1.0, quiet) as update:
@@ -157,7 +159,7 @@ def _score_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
 
     for name in evaluation.facts.metrics:
         found = [one.scores.get(name) for one in evaluation.summaries]
-        yield METRICS[name].label, [f"{one.value:.3g} ±{one.half_width:.1g}" if one else "–" for one in found]
+        yield METRICS[name].label, [f"{one.value:.3g} ±{round(one.half_width, 9):.1g}" if one else "–" for one in found]
 
 
 def _speed_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:

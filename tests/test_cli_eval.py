@@ -1,6 +1,7 @@
 """`vqcodec eval` as its users type it."""
 
 import csv
+import importlib.util
 import json
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def run(*arguments: object, code: int = 0) -> Result:
     return result
 
 
+def needs_reports() -> None:
+    for package in ("jinja2", "matplotlib", "plotly"):
+        pytest.importorskip(package, reason="the eval extra is not installed")
+
+
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
@@ -35,8 +41,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for package in ("jinja2", "matplotlib", "plotly"):
-        pytest.importorskip(package, reason="the eval extra is not installed")
+    needs_reports()
     out = tmp_path_factory.mktemp("eval") / "report"
     options = ("--model", MODEL, "--bitrates", "0.1,9", "--scores", "si_sdr,lsd", "--baseline", "band:3")
     result = run("--data", recordings, "--out", out, *options, "--listen", "--jobs", 1)
@@ -115,7 +120,6 @@ def sheet(path: Path, listener: str, key: dict[str, object], place: dict[str, in
         (("--data", "{data}", "--out", "{out}", "--scores", "beauty"), 1, "no score 'beauty'"),
         (("--data", "{data}", "--out", "{out}", "--baseline", "opsu"), 1, "opus"),
         (("--data", "{data}", "--out", "{out}", "--model", "nobody"), 1, "no model 'nobody'"),
-        (("--data", "{data}", "--out", "{data}", "--scores", "si_sdr"), 1, "something other than an evaluation"),
         (("--score", "{data}/0.wav", "--out", "{out}"), 1, "key of the listening test"),
     ],
 )
@@ -129,11 +133,28 @@ def test_wrong_usage_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_another_folder_is_left_alone(recordings: Path) -> None:
+    needs_reports()
+    before = sorted(recordings.iterdir())
+    result = run("--data", recordings, "--out", recordings, "--scores", "si_sdr", code=1)
+    assert "something other than an evaluation" in result.stderr
+    assert sorted(recordings.iterdir()) == before
+
+
+def test_what_the_report_lacks_is_said_before_the_work(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else found(name))
+    result = run("--data", recordings, "--out", tmp_path / "out", "--model", MODEL, "--scores", "si_sdr", code=1)
+    assert "matplotlib" in result.stderr or "jinja2" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_silence_has_scores_where_they_are_defined(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(8000), 16000)
     options = ("--model", MODEL, "--bitrates", "9", "--scores", "si_sdr,lsd", "--jobs", 1)
-    for package in ("jinja2", "matplotlib", "plotly"):
-        pytest.importorskip(package, reason="the eval extra is not installed")
+    needs_reports()
     run("--data", tmp_path, "--out", tmp_path / "out", *options)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert [sorted(one["scores"]) for one in summary["systems"]] == [["lsd"], ["lsd"]]
