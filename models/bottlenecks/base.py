@@ -16,6 +16,7 @@ from vqcodec.errors import ConfigError
 
 from .codebook import Codebook, perplexity_of
 
+
 class Quantized(NamedTuple):
     """What `Bottleneck.forward` returns."""
 
