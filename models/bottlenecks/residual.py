@@ -131,7 +131,7 @@ def _greedy(residual: Tensor, books: list[Codebook], _: int) -> Tensor:
 
 def _beam(x: Tensor, books: list[Codebook], width: int) -> Tensor:
     """The best path that a beam of that width finds: [vector, dim] -> [vector, stage]."""
-    return torch.cat([_best_path(part, books, width) for part in x.split(_AT_ONCE // width)])
+    return torch.cat([_best_path(part, books, width) for part in torch.split(x, _AT_ONCE // width)])
 
 
 def _best_path(x: Tensor, books: list[Codebook], width: int) -> Tensor:
