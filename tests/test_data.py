@@ -47,7 +47,8 @@ def crops_of(corpus: Corpus, seed: int, gain_db: tuple[float, float] = (-12.0, 6
 
 
 def recipe(*overrides: str) -> Recipe:
-    return config.load("speech_16k", ["data.batch_size=6", "data.crop_s=0.25", "data.workers=0", *overrides])
+    settings = ("data.batch_size=6", "data.crop_s=0.25", "data.workers=0", "augment.noise=0", "augment.reverb=0")
+    return config.load("speech_16k", [*settings, *overrides])
 
 
 def folders(folder: Path, tmp_path: Path, *overrides: str, background: Sequence[Path] = ()) -> Folders:
