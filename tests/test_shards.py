@@ -63,7 +63,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe(*overrides: str) -> Recipe:
     settings = ["data.batch_size=4", "data.crop_s=0.25", "data.gain_db=[0.0, 0.0]", "data.workers=0"]
-    return config.load("speech_16k", [*settings, "data.validation_s=0.0", "data.buffer_mb=0.2", *overrides])
+    settings += ["data.validation_s=0.0", "data.buffer_mb=0.2", "augment.noise=0", "augment.reverb=0"]
+    return config.load("speech_16k", [*settings, *overrides])
 
 
 def opened(folder: Path, *overrides: str, messages: list[str] | None = None) -> Shards:

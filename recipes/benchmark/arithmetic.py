@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from vqcodec.codec import Codec
+from vqcodec.models.config import DEFAULT_EFFORT
 from vqcodec.models.layers import Stream
 
 from .figures import Figure, figure
@@ -26,8 +27,8 @@ _COUNTED_FRAMES = 50
 def macs_per_s(codec: Codec, stages: int) -> dict[str, float]:
     """Multiply-accumulate operations per second of audio of "encode" and "decode", counted while they run.
 
-    Counted are the products of matrices and the convolutions. They grow with the frames strictly in proportion. What a
-    bottleneck without codes takes belongs to "encode".
+    Counted are the products of matrices and the convolutions, at the default effort. They grow with the frames strictly
+    in proportion. What a bottleneck without codes takes belongs to "encode".
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -36,7 +37,8 @@ def macs_per_s(codec: Codec, stages: int) -> dict[str, float]:
     waveform = torch.zeros(1, 1, _COUNTED_FRAMES * codec.hop_length, device=device)
     with FlopCounterMode(display=False) as encoding:
         latents = model.encoder(waveform, Stream())
-        passed = model.quantizer.encode(latents, stages) if has_codes else model.quantizer(latents).latents
+        quantizer = model.quantizer
+        passed = quantizer.encode(latents, stages, DEFAULT_EFFORT) if has_codes else quantizer(latents).latents
     with FlopCounterMode(display=False) as decoding:
         model.decoder(model.quantizer.decode(passed) if has_codes else passed, Stream())
     flops = {"encode": encoding.get_total_flops(), "decode": decoding.get_total_flops()}

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from vqcodec.codec import Codec, Encoded
+from vqcodec.models.config import DEFAULT_EFFORT
 from vqcodec.models.layers import Stream
 from vqcodec.models.registry import SHORT_FINGERPRINT_BYTES
 from vqcodec.stream import BLOCK_FRAMES
@@ -56,7 +57,7 @@ def encode(codec: Codec, waveform: NDArray[np.float32], stages: int, place: Plac
         for block in torch.split(x, BLOCK_FRAMES * codec.hop_length, dim=-1):  # [1, 1, sample]
             latents = model.encoder(block, stream)
             watch.lap(ENCODER)
-            codes.append(model.quantizer.encode(latents, stages))
+            codes.append(model.quantizer.encode(latents, stages, DEFAULT_EFFORT))
             watch.lap(QUANTIZER)
     encoded = Encoded(
         codes=torch.cat(codes, dim=-1).cpu().numpy(),
