@@ -48,6 +48,16 @@ def decode(
     ] = None,
     bitrate: Bitrate = None,
     stages: Stages = None,
+    texture: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1",
+            min=0.0,
+            max=1.0,
+            help="Share of the noise that the model draws the high frequencies with: 0 is closest to the waveform, and"
+            " duller.",
+        ),
+    ] = 1.0,
     salvage: Annotated[
         bool, typer.Option("--salvage", help="Keep what comes before the damage in a damaged file.")
     ] = False,
@@ -79,6 +89,7 @@ def decode(
             job.target,
             rate=_rate(rate),
             stages=choose_stages(codec, bitrate, stages, quiet or work.is_folder, stored),
+            texture=texture,
             salvage=salvage,
             force=force,
             format=name,

@@ -189,6 +189,7 @@ class Codec:
         *,
         stages: int | None = None,
         sample_rate: int | Literal["source"] | None = None,
+        texture: float = 1.0,
     ) -> Any:
         """Decode to a waveform.
 
@@ -197,6 +198,7 @@ class Codec:
                 frame].
             stages: use only the first so many of the stages there are.
             sample_rate: of the result in Hz, the codec's by default; "source" is that of the sound encoded.
+            texture: share of the noise that a model which samples draws with, 0 to 1; see `StreamDecoder`.
 
         Returns:
             float32 [channel, sample] in about [-1, 1]: a torch tensor on the device of the codes if they are one, a
@@ -226,7 +228,7 @@ class Codec:
                 raise ConfigError(f"codes have the shape [channel, stage, frame], not {list(codes.shape)}")
             length = self._held(codes.shape[-1])
         rate = self._output_rate(sample_rate, source_rate)
-        decoder = self.decoder(codes.shape[0], stages=_kept(stages, codes.shape[1]))
+        decoder = self.decoder(codes.shape[0], stages=_kept(stages, codes.shape[1]), texture=texture)
         plain = codes.cpu().numpy() if isinstance(codes, Tensor) else codes
         waveform = np.concatenate(list(self._decode([plain], decoder, lambda: length, rate)), axis=-1)
         return torch.from_numpy(waveform).to(codes.device) if isinstance(codes, Tensor) else waveform
@@ -255,13 +257,16 @@ class Codec:
         stages: int | None = None,
         block_frames: int = BLOCK_FRAMES,
         num_samples: int | None = None,
+        texture: float = 1.0,
     ) -> StreamDecoder:
         """A stream from codes to waveforms [channel, sample] at the codec's rate; see `StreamDecoder`.
 
         Raises:
             ConfigError: a setting is out of range.
         """
-        return StreamDecoder(self.model, channels, stages=stages, block_frames=block_frames, num_samples=num_samples)
+        return StreamDecoder(
+            self.model, channels, stages=stages, block_frames=block_frames, num_samples=num_samples, texture=texture
+        )
 
     def encode_file(
         self,
@@ -314,6 +319,7 @@ class Codec:
         *,
         rate: int | Literal["source"] | None = None,
         stages: int | None = None,
+        texture: float = 1.0,
         salvage: bool = False,
         force: bool = False,
         format: str | None = None,
@@ -326,6 +332,7 @@ class Codec:
             target: "-" is standard output.
             rate: of the sound in Hz, the codec's by default; "source" is that of the sound encoded.
             stages: use only the first so many of the stages there are.
+            texture: share of the noise that a model which samples draws with, 0 to 1; see `StreamDecoder`.
             salvage: of a damaged file, decode the whole packets before the damage.
             force: overwrite an existing file.
             format: of the sound, by default that of the target's suffix; one of `vqcodec.audio.FORMATS`.
@@ -340,7 +347,7 @@ class Codec:
             header = reader.header
             self._check_header(header, name)
             output_rate = self._output_rate(rate, header.source_sample_rate)
-            decoder = self.decoder(header.channels, stages=_kept(stages, header.stages))
+            decoder = self.decoder(header.channels, stages=_kept(stages, header.stages), texture=texture)
             count = _Counter(output_rate, progress)
             parts = self._decode(self._parts(reader), decoder, lambda: self._length(reader), output_rate)
             with audio.Writer(target, output_rate, header.channels, format=format, force=force) as writer:

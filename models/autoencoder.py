@@ -9,22 +9,27 @@ from torch import Tensor, nn
 
 from .bottlenecks import Quantized, build
 from .config import ModelConfig
-from .decoder import Decoder
+from .decoder import Coefficients, Decoder
 from .encoder import Encoder
 from .layers import Stream
 
 
 class Reconstruction(NamedTuple):
-    """What `Autoencoder.forward` returns; both signals lag `ModelConfig.delay` samples behind the input."""
+    """What `Autoencoder.forward` returns; all signals lag `ModelConfig.delay` samples behind the input."""
 
-    waveform: Tensor
-    """[batch, 1, sample]"""
-    coefficients: Tensor
-    """Compressed MDCT coefficients before synthesis [batch, mdct_hop, mdct frame]"""
+    draws: Tensor
+    """[draw, batch, 1, sample]"""
+    coefficients: Coefficients
+    """Compressed MDCT coefficients before synthesis."""
     latents: Tensor
     """Before the bottleneck [batch, dim, latent frame]"""
     quantized: Quantized | None
     """What the bottleneck made of them; None if it was imitated."""
+
+    @property
+    def waveform(self) -> Tensor:
+        """The first draw, or the only one [batch, 1, sample]."""
+        return self.draws[0]
 
 
 class Autoencoder(nn.Module):
@@ -38,7 +43,12 @@ class Autoencoder(nn.Module):
         self.decoder = Decoder(config)
 
     def forward(
-        self, waveform: Tensor, stages: Tensor | None = None, quantize: bool = True, noise: Tensor | None = None
+        self,
+        waveform: Tensor,
+        stages: Tensor | None = None,
+        quantize: bool = True,
+        noise: Tensor | None = None,
+        keys: Tensor | None = None,
     ) -> Reconstruction:
         """Encode and decode a batch from silence, for training.
 
@@ -47,12 +57,15 @@ class Autoencoder(nn.Module):
             stages: stages to use for each item, int64 [batch]; all of them if None.
             quantize: without it the bottleneck is imitated (warm-up).
             noise: for the bottleneck to add, of variance 1 and the latents' shape; drawn if None.
+            keys: of the noise of a decoder that samples, int64 [draw, batch]; one draw with the keys 0, 1, ... if None.
         """
         stream = Stream()
         latents = self.encoder(waveform, stream).float()
         if stages is None:
             stages = torch.full((len(waveform),), self.config.num_stages, device=waveform.device)
+        if keys is None:
+            keys = torch.arange(len(waveform), device=waveform.device)[None]
         quantized = self.quantizer(latents, stages, noise) if quantize else None
         decoder_input = self.quantizer.imitate(latents, stages, noise) if quantized is None else quantized.latents
         coefficients = self.decoder.coefficients(decoder_input, stream)
-        return Reconstruction(self.decoder.synthesise(coefficients, stream), coefficients, latents, quantized)
+        return Reconstruction(self.decoder.draw(coefficients, keys, stream), coefficients, latents, quantized)

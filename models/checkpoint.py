@@ -44,6 +44,7 @@ _DECODE_FIELDS = (
 _BOTTLENECK_LAYERS = {"hierarchical": 4, "vae": 2}
 """Square matrices of the latents' dimension in the linear layers of a bottleneck."""
 _BOTTLENECK_FIELDS = ("bottleneck", "lattice_levels", "coarse_stages")
+_STOCHASTIC_FIELDS = ("decoder_stochastic", "decoder_spread_from_hz")
 
 
 def save(
@@ -116,6 +117,8 @@ def _fingerprint(config: ModelConfig, tensors: Mapping[str, Tensor]) -> str:
     fields["power"] = float(config.power)
     if config.bottleneck != "rvq":  # once the only kind
         fields |= {name: getattr(config, name) for name in _BOTTLENECK_FIELDS}
+    if config.decoder_stochastic:  # once there was no other than the deterministic one
+        fields |= {name: getattr(config, name) for name in _STOCHASTIC_FIELDS}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
         if name.startswith(("decoder.", "quantizer.")):

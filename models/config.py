@@ -77,14 +77,24 @@ class ModelConfig:
     decoder_fast_blocks: int = 0
     decoder_lookahead: int = 1
     """Latent frames of the future that the decoder waits for."""
+    decoder_stochastic: bool = False
+    """Whether the decoder samples: beside the mean of each MDCT coefficient it gives a spread, and draws from both."""
+    decoder_spread_from_hz: int = 1500
+    """Frequency from which on coefficients have a spread; the means alone serve below (decoder_stochastic only)."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_type(field, getattr(self, field.name))
-        may_be_zero = {"encoder_fast_blocks", "decoder_fast_blocks", "encoder_lookahead", "decoder_lookahead"}
+        may_be_zero = {
+            "encoder_fast_blocks",
+            "decoder_fast_blocks",
+            "encoder_lookahead",
+            "decoder_lookahead",
+            "decoder_spread_from_hz",
+        }
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type != "str" and value < (0 if field.name in may_be_zero else 1e-6):
+            if field.type in ("int", "float") and value < (0 if field.name in may_be_zero else 1e-6):
                 raise ConfigError(f"model.{field.name} = {value} is too small")
         _check_range("num_stages", self.num_stages, 1, 255)
         _check_range("codebook_size", self.codebook_size, 2, 65_536)
@@ -94,6 +104,11 @@ class ModelConfig:
         _check_range("power", self.power, 0.05, 1.0)
         _check_range("encoder_lookahead", self.encoder_lookahead, 0, (self.kernel_size - 1) * self.encoder_blocks)
         _check_range("decoder_lookahead", self.decoder_lookahead, 0, (self.kernel_size - 1) * self.decoder_blocks)
+        if self.decoder_stochastic and self.spread_bins < 1:
+            raise ConfigError(
+                f"model.decoder_spread_from_hz = {self.decoder_spread_from_hz} leaves no coefficient with a spread"
+                f" under {self.sample_rate / 2:g} Hz"
+            )
         self._check_bottleneck()
 
     def _check_bottleneck(self) -> None:
@@ -164,6 +179,12 @@ class ModelConfig:
     def frames_per_code(self) -> int:
         """Latent frames that a frame of codes stands for."""
         return 2 if self.bottleneck == "hierarchical" else 1
+
+    @property
+    def spread_bins(self) -> int:
+        """MDCT coefficients of a frame that have a spread, the highest ones; 0 if the decoder does not sample."""
+        first = round(self.decoder_spread_from_hz * 2 * self.mdct_hop / self.sample_rate)
+        return max(0, self.mdct_hop - first) if self.decoder_stochastic else 0
 
     @property
     def latent_hop(self) -> int:
@@ -281,8 +302,8 @@ class ModelConfig:
 
 
 def _check_type(field: dataclasses.Field[Any], value: object) -> None:
-    kinds = {"str": (str,), "int": (int,), "float": (int, float)}[str(field.type)]
-    if isinstance(value, bool) or not isinstance(value, kinds):
+    kinds = {"str": (str,), "bool": (bool,), "int": (int,), "float": (int, float)}[str(field.type)]
+    if (isinstance(value, bool) and field.type != "bool") or not isinstance(value, kinds):
         raise ConfigError(f"model.{field.name} must be {field.type}, not {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"model.{field.name} must be finite, not {value!r}")

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
+from . import texture
 from .config import ModelConfig
 from .layers import InverseMDCT, Stream, conv_next_stack, expand
 
+DECODING_KEY = 0
+"""The key of the noise that files are decoded with; training draws with others."""
+
+_SPREAD_START = -1.5
+"""Bias of the spreads before their softplus: they begin at 0.2, where compressed coefficients of speech are about 1."""
+
+
+class Coefficients(NamedTuple):
+    """MDCT coefficients, compressed by the power law: how they are distributed."""
+
+    mean: Tensor
+    """[batch, mdct_hop, mdct frame]"""
+    spread: Tensor | None
+    """Scale of the noise in the highest coefficients [batch, spread_bins, mdct frame]; None if there is none."""
+
 
 class Decoder(nn.Module):
-    """Projection from the latent, ConvNeXt blocks, compressed MDCT coefficients, inverse power law and MDCT."""
+    """Projection from the latent, ConvNeXt blocks, compressed MDCT coefficients, inverse power law and MDCT.
+
+    A stochastic decoder gives means and spreads of the coefficients and draws from them: a few bits a second cannot say
+    the signs of high coefficients, and whoever answers with the same ones in every frame makes a metallic buzz.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -24,14 +46,58 @@ class Decoder(nn.Module):
         self.fast_blocks = conv_next_stack(width, c.decoder_fast_blocks, c.kernel_size, c.expansion)
         self.norm_out = nn.LayerNorm(width)
         self.project_out = nn.Linear(width, c.mdct_hop)
+        self.project_spread: nn.Linear | None = None
         self.inverse_mdct = InverseMDCT(c.mdct_hop)
+        if c.decoder_stochastic:
+            self.project_spread = nn.Linear(width, c.spread_bins)
+            nn.init.zeros_(self.project_spread.weight)
+            nn.init.constant_(self.project_spread.bias, _SPREAD_START)
+            self.register_buffer("texture_scale", torch.ones(c.spread_bins))
+        self.texture_scale: Tensor
+        """Share of the spread that decoding makes use of, by coefficient [spread_bins]."""
 
-    def forward(self, latents: Tensor, stream: Stream) -> Tensor:
-        """[batch, dim, frame] -> waveform [batch, 1, sample], `ModelConfig.delay` samples late."""
-        return self.synthesise(self.coefficients(latents, stream), stream)
+    def forward(self, latents: Tensor, stream: Stream, texture: float = 1.0) -> Tensor:
+        """Latents -> waveform, the same whenever they are decoded.
 
-    def coefficients(self, latents: Tensor, stream: Stream) -> Tensor:
-        """[batch, dim, frame] -> MDCT coefficients, still compressed by the power law [batch, mdct_hop, mdct frame]."""
+        Args:
+            latents: [batch, dim, frame]. All items hear the same noise, so that channels alike stay alike.
+            stream: the state of the running signals.
+            texture: 1 draws as the model was calibrated, 0 takes the means; without meaning if there are no spreads.
+
+        Returns:
+            [batch, 1, sample], `ModelConfig.delay` samples late.
+        """
+        coefficients = self.coefficients(latents, stream)
+        if coefficients.spread is None:
+            return self.synthesise(coefficients.mean, stream)
+        frames = coefficients.mean.shape[-1]
+        keys = torch.full((1,), DECODING_KEY, device=latents.device)
+        noise = texture_noise(keys, stream.count(self, frames), coefficients.spread)
+        scale = texture * self.texture_scale[:, None]
+        return self.synthesise(add_noise(coefficients, scale * noise), stream)
+
+    def draw(self, coefficients: Coefficients, keys: Tensor, stream: Stream) -> Tensor:
+        """Waveforms drawn with their full spread, for training.
+
+        Args:
+            coefficients: of a batch.
+            keys: of the noise, int64 [draw, batch]; all different for independent draws.
+            stream: the state of the running signals, of as many items as there are keys.
+
+        Returns:
+            [draw, batch, 1, sample]; without spreads all draws are alike.
+        """
+        mean, spread = (None if part is None else part.float() for part in coefficients)
+        assert mean is not None
+        if spread is None:
+            drawn = mean.expand(len(keys), *mean.shape)
+        else:
+            noise = texture_noise(keys.flatten(), 0, spread).unflatten(0, keys.shape)
+            drawn = add_noise(Coefficients(mean, spread), noise)
+        return self.synthesise(drawn.flatten(0, 1), stream).unflatten(0, keys.shape)
+
+    def coefficients(self, latents: Tensor, stream: Stream) -> Coefficients:
+        """[batch, dim, frame] -> the distribution of the compressed MDCT coefficients, `stride` frames for each."""
         x = self.norm_in(self.project_in(latents.mT)).mT  # [batch, width, frame]
         for block in self.blocks:
             x = block(x, stream)
@@ -39,11 +105,29 @@ class Decoder(nn.Module):
             x = self.up(x.mT).unflatten(-1, (self.stride, -1)).flatten(1, 2).mT  # [batch, width, mdct frame]
         for block in self.fast_blocks:
             x = block(x, stream)
-        coefficients: Tensor = self.project_out(self.norm_out(x.mT)).mT
-        return coefficients
+        x = self.norm_out(x.mT)
+        spread = None
+        if self.project_spread is not None:
+            spread = nn.functional.softplus(self.project_spread(x)).mT
+        return Coefficients(self.project_out(x).mT, spread)
 
     def synthesise(self, coefficients: Tensor, stream: Stream) -> Tensor:
         """Compressed coefficients [batch, mdct_hop, mdct frame] -> waveform [batch, 1, sample], in float32."""
         with torch.autocast(coefficients.device.type, enabled=False):
             waveform: Tensor = self.inverse_mdct(expand(coefficients.float(), self.power), stream)
         return waveform
+
+
+def texture_noise(keys: Tensor, first_frame: int, spread: Tensor) -> Tensor:
+    """Noise for the frames and coefficients of `spread` [..., bin, frame], for each of the keys [key, bin, frame]."""
+    return texture.draws(keys, first_frame, spread.shape[-1], spread.shape[-2])
+
+
+def add_noise(coefficients: Coefficients, noise: Tensor) -> Tensor:
+    """Mean plus spread times noise [..., bin, frame] in the highest coefficients -> [..., mdct_hop, mdct frame]."""
+    mean, spread = coefficients
+    assert spread is not None
+    without = mean.shape[-2] - spread.shape[-2]
+    high = mean[..., without:, :] + spread * noise
+    low = mean[..., :without, :].expand(*high.shape[:-2], without, -1)
+    return torch.cat([low, high], dim=-2)

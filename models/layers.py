@@ -13,10 +13,17 @@ from torch import Tensor, nn
 
 
 class Stream:
-    """The left contexts of every causal layer in one running signal."""
+    """The left contexts of every causal layer in one running signal, and how far it has come."""
 
     def __init__(self) -> None:
         self._tails: dict[nn.Module, Tensor] = {}
+        self._frames: dict[nn.Module, int] = {}
+
+    def count(self, layer: nn.Module, frames: int) -> int:
+        """Note that `layer` works on the next `frames` frames; returns the number of the first of them, from 0 on."""
+        first = self._frames.get(layer, 0)
+        self._frames[layer] = first + frames
+        return first
 
     def extend(self, layer: nn.Module, x: Tensor, left: int) -> Tensor:
         """Put the last `left` frames of what `layer` saw before in front of x [batch, channel, frame]."""

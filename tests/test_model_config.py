@@ -122,7 +122,7 @@ def test_wrong_type(key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *((field.name, -1) for field in dataclasses.fields(ModelConfig) if field.type != "str"),
+        *((field.name, -1) for field in dataclasses.fields(ModelConfig) if field.type in ("int", "float")),
         ("stride", 0),
         ("mdct_hop", 1),
         ("mdct_hop", 8193),

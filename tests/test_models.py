@@ -80,7 +80,7 @@ def test_shapes(model: Autoencoder) -> None:
     c = model.config
     out = model(sound(c, 3))
     assert out.waveform.shape == (3, 1, FRAMES * c.hop_length)
-    assert out.coefficients.shape == (3, c.mdct_hop, FRAMES * c.stride)
+    assert out.coefficients.mean.shape == (3, c.mdct_hop, FRAMES * c.stride)
     assert out.latents.shape == (3, c.latent_dim, FRAMES)
     assert out.quantized.latents.shape == out.latents.shape
     assert out.quantized.codes.shape == (3, c.num_stages, FRAMES)
@@ -165,7 +165,8 @@ def test_networks_wait_as_long_as_they_look_ahead(model: Autoencoder) -> None:
     torch.testing.assert_close(latents[..., ahead:], sooner[..., : FRAMES - ahead], atol=1e-5, rtol=0)
 
     ahead, frames = c.decoder_lookahead * c.stride, FRAMES * c.stride
-    found, sooner = model.decoder.coefficients(latents, Stream()), at_once.decoder.coefficients(latents, Stream())
+    found = model.decoder.coefficients(latents, Stream()).mean
+    sooner = at_once.decoder.coefficients(latents, Stream()).mean
     torch.testing.assert_close(found[..., ahead:], sooner[..., : frames - ahead], atol=1e-5, rtol=0)
 
 
@@ -219,7 +220,7 @@ def test_gradient_reaches_every_parameter(model: Autoencoder, quantize: bool) ->
 def test_gradient_in_silence_is_finite() -> None:
     model = make(TINY).train()
     out = model(torch.zeros_like(sound(TINY)))
-    (out.waveform.square().sum() + out.coefficients.square().sum() + out.quantized.losses["commitment"]).backward()
+    (out.waveform.square().sum() + out.coefficients.mean.square().sum() + out.quantized.losses["commitment"]).backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
 
 

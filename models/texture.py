@@ -1,0 +1,57 @@
+"""Noise for a decoder that samples: a counter-based generator, and the distribution that coefficients are drawn from.
+
+A draw depends on the number of its frame in the stream, on the number of its coefficient and on a key, and on nothing
+else. So a stream sounds the same to the bit however it is cut into blocks, on any number of threads and on any device,
+and no pattern comes again within 2^32 frames. Counter-based generators: Salmon et al. 2011, "Parallel random numbers:
+as easy as 1, 2, 3". All arithmetic is on integers below 2^63.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+TABLE_BITS = 12
+"""Draws are looked up in a table of 2^12 values."""
+
+_MASK = 0xFFFFFFFF
+_BIN_STEP = 0x9E3779B9
+"""2^32 over the golden ratio: neighbouring coefficients begin far apart."""
+
+
+def draws(keys: Tensor, first_frame: int, frames: int, bins: int) -> Tensor:
+    """Signed draws of mean 0 [key, bin, frame], float32, of the distribution of `partial_table`.
+
+    Args:
+        keys: whole numbers below 2^31, int64 [key]: each is a stream of noise of its own. Its device is the result's.
+        first_frame: number of the first frame in the stream.
+        frames: how many.
+        bins: coefficients in a frame.
+    """
+    device = keys.device
+    frame = torch.arange(first_frame, first_frame + frames, device=device)
+    frame_hash = _mix((_mix(keys)[:, None] + frame) & _MASK)  # [key, frame]
+    offset = torch.arange(bins, device=device)[:, None] * _BIN_STEP
+    hashes = _mix((frame_hash[:, None] + offset) & _MASK)  # [key, bin, frame]
+    return partial_table(device)[hashes >> (32 - TABLE_BITS)]
+
+
+@functools.cache
+def partial_table(device: torch.device) -> Tensor:
+    """sign(cos t) |cos t|^0.3 for t all round the circle [2^12]: the compressed coefficients of a partial of any phase.
+
+    In units of 2^-14, so that the values are the same on every machine.
+    """
+    phase = 2 * math.pi * (torch.arange(1 << TABLE_BITS, dtype=torch.float64) + 0.5) / (1 << TABLE_BITS)
+    values = phase.cos().sign() * phase.cos().abs().pow(0.3)
+    return ((values * (1 << 14)).round() / (1 << 14)).float().to(device)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """A permutation of the numbers below 2^32 that looks like chance (multiply and xor-shift)."""
+    x = ((x ^ (x >> 16)) * 0x21F0AAAD) & _MASK
+    x = ((x ^ (x >> 15)) * 0x7FEB352D) & _MASK
+    return x ^ (x >> 15)
