@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from vqcodec.models.config import ModelConfig
-    from vqcodec.recipes.plan import Plan
-    from vqcodec.recipes.train import Display
+    from vqcodec.recipes.training.dry_run import Plan
+    from vqcodec.recipes.training.train import Display
 
 SPEED = "audio_s_per_s"
 DATA_SHARE = "data_share"

@@ -16,7 +16,7 @@ from .options import Force, Quiet
 from .progress import bar
 
 if TYPE_CHECKING:
-    from vqcodec.recipes.store import Evaluation
+    from vqcodec.recipes.evaluation.store import Evaluation
 
 FEATURED = 6
 """Files with spectrograms and players in the report."""
@@ -90,10 +90,10 @@ def evaluate(
     if out is None:
         raise typer.BadParameter("name a folder for the report", param_hint="--out")
     from vqcodec.models import registry
-    from vqcodec.recipes import evaluate as evaluation
-    from vqcodec.recipes import pages
-    from vqcodec.recipes.comparison import compare
-    from vqcodec.recipes.store import Store
+    from vqcodec.recipes.evaluation import runner as evaluation
+    from vqcodec.recipes.evaluation.comparison import compare
+    from vqcodec.recipes.evaluation.store import Store
+    from vqcodec.recipes.reporting import html
 
     comparison = compare(
         folders,
@@ -103,7 +103,7 @@ def evaluate(
         baselines=baseline or [],
         scores=[name.strip() for name in scores.split(",")] if scores else [],
     )
-    pages.check_packages()
+    html.check_packages()
     for text in comparison.facts.notes:
         note(text)
     with bar(1.0, quiet) as update:
@@ -172,13 +172,14 @@ def _speed_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
 
 def _write(evaluation: Evaluation, listen: bool, keep_audio: bool) -> None:
     """Write the report, and what else was asked for."""
-    from vqcodec.recipes import findings, listening, report
+    from vqcodec.recipes.evaluation import analysis, report
+    from vqcodec.recipes.listening import page as listening
 
     featured = report.featured_files(evaluation, FEATURED)
     title = f"{evaluation.facts.model['name']} and others"
     say(f"report: {report.write_report(evaluation, title, featured)}")
     if listen:
-        codecs = [one for one in findings.codecs_of(evaluation, evaluation.summaries) if not one.ceiling]
+        codecs = [one for one in analysis.codecs_of(evaluation, evaluation.summaries) if not one.ceiling]
         systems = [summary.system.name for codec in codecs for summary in codec.summaries]
         page = listening.write_listening_test(evaluation, featured, "A listening test", systems)
         say(f"listening test: {page}")
@@ -192,7 +193,8 @@ def _score_listening(results: Sequence[Path], out: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from vqcodec.recipes import listening, listening_scores
+    from vqcodec.recipes.listening import page as listening
+    from vqcodec.recipes.listening import scores as listening_scores
 
     near = [out] if out else list(dict.fromkeys(parent for path in results for parent in path.absolute().parents[:2]))
     folder = next((place for place in near if (place / listening.KEY_NAME).exists()), near[0])

@@ -14,7 +14,7 @@ from .options import Quiet
 from .progress import bar
 
 if TYPE_CHECKING:
-    from vqcodec.recipes.inventory import Inventory, Summary
+    from vqcodec.recipes.data.inventory import Inventory, Summary
 
 WIDTH = 200
 """Of the tables, where there is no terminal whose width they would have to fit."""
@@ -37,8 +37,8 @@ def prepare(
     Long silence is cut out, and silent files and duplicates are dropped. After an interruption the same command goes on
     where it was.
     """
-    from vqcodec.recipes import prepare as preparing
-    from vqcodec.recipes.clean import Settings
+    from vqcodec.recipes.data import prepare as preparing
+    from vqcodec.recipes.data.cleaning import Settings
 
     settings = Settings(sample_rate, shard_mb, silence_db, longest_pause, shortest)
     plan = preparing.plan(folders, out, settings, force)

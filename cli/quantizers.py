@@ -59,9 +59,10 @@ def quantizers(
     Ctrl-C, and computes nothing twice; --force begins anew.
     """
     budgets = _budgets(bits)
-    from vqcodec.recipes import cpus, laboratory, pages
+    from vqcodec.recipes import cpus, laboratory
+    from vqcodec.recipes.reporting import html
 
-    pages.check_packages()
+    html.check_packages()
     with bar(1.0, quiet) as update:
         found = laboratory.run(
             data,
@@ -82,9 +83,9 @@ def quantizers(
             note(text)
     for failure in found.failures:
         note(f"{failure.title} at {failure.budget} bits failed: {failure.reason}")
-    from vqcodec.recipes.laboratory import page
+    from vqcodec.recipes.laboratory import report
 
-    say(f"report: {page.write_page(found, out)}")
+    say(f"report: {report.write_page(found, out)}")
 
 
 def _budgets(text: str) -> list[int]:

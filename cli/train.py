@@ -67,7 +67,7 @@ def train(
         raise typer.BadParameter("name a folder for the run", param_hint="--out")
     chosen = _settings_of(out, recipe, settings or []) if resume else _load(recipe, settings or [])
     weights_to_begin_with = None if init is None else registry.find(init)
-    from vqcodec.recipes import train as training
+    from vqcodec.recipes.training import train as training
 
     from .display import training_display
 
@@ -96,7 +96,7 @@ def _load(recipe: str, settings: Sequence[str]) -> Recipe:
 def _settings_of(run: Path, recipe: str, settings: Sequence[str]) -> Recipe:
     """The settings of a run that is resumed, changed as asked for; says what differs from them and from the recipe."""
     from vqcodec.recipes import config
-    from vqcodec.recipes.checkpoints import recorded
+    from vqcodec.recipes.training.checkpoints import recorded
 
     before = recorded(run)
     chosen = config.change(before, settings)
@@ -110,7 +110,7 @@ def _settings_of(run: Path, recipe: str, settings: Sequence[str]) -> Recipe:
 
 def _show_plan(recipe: str, settings: Sequence[str], device: str) -> None:
     chosen = _load(recipe, settings)
-    from vqcodec.recipes.plan import plan
+    from vqcodec.recipes.training.dry_run import plan
 
     from .display import show_plan
 

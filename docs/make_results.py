@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from vqcodec.recipes.benchmark import report as bench
 from vqcodec.recipes.benchmark.tables import tables
-from vqcodec.recipes.findings import is_ceiling
+from vqcodec.recipes.evaluation.analysis import is_ceiling
 from vqcodec.recipes.metrics import METRICS
 from vqcodec.recipes.results import Interval, Summary
 

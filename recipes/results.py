@@ -16,7 +16,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class SystemFacts:
-    """What a report says of a system; see `vqcodec.recipes.systems.System`."""
+    """What a report says of a system; see `vqcodec.recipes.evaluation.systems.System`."""
 
     name: str
     codec: str

@@ -18,10 +18,10 @@ from synthetic import Sound, voice
 from vqcodec.errors import VqcodecError
 from vqcodec.recipes import config
 from vqcodec.recipes.config import Recipe
-from vqcodec.recipes.data import Example, crop_samples
+from vqcodec.recipes.data.folders import Example, crop_samples
 from vqcodec.recipes.distributed import World, joined
-from vqcodec.recipes.train import train
-from vqcodec.recipes.trainer import Trainer
+from vqcodec.recipes.training.step import Trainer
+from vqcodec.recipes.training.train import train
 
 SMALL = [
     "model.name=small",
@@ -73,7 +73,7 @@ OF_KIND = {
 """The sizes that suit each kind of bottleneck, beside those above."""
 
 
-PRELOADED = ["crew", "librosa.filters", "torch._dynamo", "vqcodec.recipes.train"]
+PRELOADED = ["crew", "librosa.filters", "torch._dynamo", "vqcodec.recipes.training.train"]
 """Imported once, not once a process: that takes longer than the steps."""
 
 

@@ -18,6 +18,21 @@ ROOT = Path(__file__).resolve().parents[1]
 # Every import points left. `vqcodec.errors` imports nothing, so it may be imported from anywhere.
 ORDER = ("models", "codec", "recipes", "cli")
 FREE = "vqcodec.errors"
+# The packages of `recipes`, and which of the others each may import; each names only what stands before it. All of
+# them may import the modules of `recipes` itself (""), which import none of them. A package inside another is
+# one of its own.
+ROOMS: dict[str, set[str]] = {
+    "": set(),
+    "data": set(),
+    "reporting": set(),
+    "benchmark": set(),
+    "training.losses": set(),
+    "training": {"training.losses", "data", "benchmark"},
+    "evaluation.systems": set(),
+    "evaluation": {"evaluation.systems", "reporting"},
+    "listening": {"evaluation", "reporting"},
+    "laboratory": {"data", "reporting"},
+}
 # `python -m vqcodec` has to start the command line from inside `codec/`.
 ENTRY_POINT = "codec/__main__.py"
 
@@ -60,8 +75,18 @@ class Import:
         return second[0] if second and second[0] in ORDER else "codec"
 
     @property
+    def room(self) -> str | None:
+        """The package of `recipes` that the target lives in; None outside `recipes`."""
+        return room_of(self.target.split(".")[2:]) if self.folder == "recipes" else None
+
+    @property
     def free(self) -> bool:
         return f"{self.target}.".startswith(f"{FREE}.")
+
+
+def room_of(parts: list[str]) -> str:
+    """The innermost package of `recipes` on the way to something in it: `["training", "step"]` -> "training"."""
+    return next((room for end in range(len(parts), 0, -1) if (room := ".".join(parts[:end])) in ROOMS), "")
 
 
 def package_of(path: str) -> list[str]:
@@ -108,6 +133,7 @@ def imports_of(path: str, source: str) -> list[Import]:
 def faults_of(path: str, source: str) -> list[str]:
     """What is wrong with the imports of one file."""
     here = path.partition("/")[0]
+    room = room_of(path.removesuffix(".py").split("/")[1:]) if here == "recipes" else None
     faults = []
 
     def fault(item: Import, reason: str) -> None:
@@ -122,6 +148,8 @@ def faults_of(path: str, source: str) -> list[str]:
             starts_cli = path == ENTRY_POINT and item.folder == "cli"
             if not item.free and not starts_cli and ORDER.index(item.folder) > ORDER.index(here):
                 fault(item, f"{here} may not import {item.folder}: {' <- '.join(ORDER)}")
+        if room is not None and item.room not in (None, "", room, *ROOMS[room]):
+            fault(item, f"recipes/{room.replace('.', '/')} may not import {item.room}")
         if path == "codec/errors.py":
             fault(item, "errors imports nothing")
         if item.top in SOUND_FILES and path != "codec/audio.py":
@@ -141,17 +169,28 @@ def test_imports_follow_the_rules(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source", "reason"),
     [
-        ("models/encoder.py", "from vqcodec.recipes.losses import mel", "models may not import recipes"),
+        ("models/encoder.py", "from vqcodec.recipes.training.losses import spectral", "models may not import recipes"),
         ("models/encoder.py", "from vqcodec import Codec", "models may not import codec"),
         ("models/encoder.py", "from vqcodec import cli", "models may not import cli"),
         ("models/encoder.py", "def f():\n    import vqcodec.codec", "models may not import codec"),
-        ("codec/codec.py", "from vqcodec.recipes import discriminator", "codec may not import recipes"),
+        ("codec/codec.py", "from vqcodec.recipes.training import discriminators", "codec may not import recipes"),
         ("codec/codec.py", "import importlib\nimportlib.import_module('vqcodec.cli')", "may not import cli"),
         ("codec/codec.py", "from vqcodec.errors import AudioError", "relatively inside"),
         ("codec/codec.py", "from .models import autoencoder", "absolutely across"),
         ("models/layers.py", "from ..errors import ConfigError", "absolutely across"),
         ("models/quantizers/ema.py", "from ...errors import ConfigError", "absolutely across"),
-        ("recipes/data.py", "import soundfile as sf", "only codec/audio.py"),
+        ("recipes/data/folders.py", "import soundfile as sf", "only codec/audio.py"),
+        ("recipes/data/folders.py", "from ..training import step", "recipes/data may not import training"),
+        ("recipes/data/folders.py", "def f():\n    from ..training.step import T", "data may not import training"),
+        ("recipes/data/__init__.py", "from .. import training", "recipes/data may not import training"),
+        ("recipes/config.py", "from .data import folders", "recipes/ may not import data"),
+        ("recipes/config.py", "from . import data", "recipes/ may not import data"),
+        ("recipes/reporting/charts.py", "from ..evaluation.store import Store", "may not import evaluation"),
+        ("recipes/training/step.py", "from ..evaluation.systems import parse", "may not import evaluation.systems"),
+        ("recipes/training/losses/spectral.py", "from ..step import T", "training/losses may not import training"),
+        ("recipes/training/losses/spectral.py", "from ...data import folders", "training/losses may not import data"),
+        ("recipes/evaluation/systems/opus.py", "from .. import store", "evaluation/systems may not import evaluation"),
+        ("recipes/evaluation/runner.py", "import importlib\nimportlib.import_module('..training')", "import training"),
         ("codec/entropy.py", "def f():\n    from torch import nn", "does without torch"),
         ("codec/errors.py", "import os", "errors imports nothing"),
         ("cli/encode.py", "import torch.nn", "inside the command"),
@@ -174,13 +213,25 @@ def test_the_rules_catch(path: str, source: str, reason: str) -> None:
         ("models/quantizers/ema.py", "from ..config import ModelConfig\nfrom .base import Quantizer"),
         ("codec/codec.py", "from vqcodec.models import autoencoder\nfrom . import errors"),
         ("codec/audio.py", "import soundfile\nimport soxr"),
-        ("recipes/train.py", "import vqcodec.audio\nfrom vqcodec.models.config import ModelConfig"),
+        ("recipes/training/train.py", "import vqcodec.audio\nfrom vqcodec.models.config import ModelConfig"),
+        ("recipes/training/step.py", "from ..data.folders import Example\nfrom .losses.spectral import stft"),
+        ("recipes/training/step.py", "from .. import config\nfrom ..config import Recipe\nfrom . import losses"),
+        ("recipes/listening/page.py", "from ..evaluation import store\nfrom ..reporting import html"),
+        ("cli/eval.py", "def f():\n    from vqcodec.recipes.evaluation import runner"),
         ("cli/encode.py", "def f():\n    import torch\nfrom vqcodec import Codec\nfrom .progress import Bar"),
         (ENTRY_POINT, "from vqcodec.cli.main import main"),
     ],
 )
 def test_the_rules_allow(path: str, source: str) -> None:
     assert faults_of(path, source) == []
+
+
+def test_the_packages_of_recipes_are_in_order() -> None:
+    folders = {path.rpartition("/")[0] for path in SOURCES if path.startswith("recipes/")}
+    assert {folder.replace("/", ".").removeprefix("recipes").removeprefix(".") for folder in folders} == set(ROOMS)
+    rooms = list(ROOMS)
+    for place, room in enumerate(rooms):
+        assert ROOMS[room] <= set(rooms[:place]), f"{room} may import only what stands before it"
 
 
 @pytest.mark.parametrize("path", WITHOUT_TORCH)
@@ -259,11 +310,11 @@ def test_codec_loads_nothing_of_training(tmp_path: Path) -> None:
 
 def test_commands_load_what_they_need(tmp_path: Path) -> None:
     encode = modules_after_command(["encode", str(ROOT / "examples/hello.wav"), "hello.vq"], tmp_path)
-    assert encode & {"torchaudio", "librosa", "vqcodec.recipes.train"} == set()
+    assert encode & {"torchaudio", "librosa", "vqcodec.recipes.training.train"} == set()
     info = modules_after_command(["info", "hello.vq"], tmp_path)
     assert info & HEAVY == set()
     decode = modules_after_command(["decode", "hello.vq", "back.wav"], tmp_path)
-    assert decode & {"torchaudio", "librosa", "vqcodec.recipes.train"} == set()
+    assert decode & {"torchaudio", "librosa", "vqcodec.recipes.training.train"} == set()
 
 
 def test_public_names() -> None:
@@ -300,6 +351,9 @@ def test_package_data() -> None:
     assert any(name.endswith(".md") for name in names), "the weights need their model card"
     sizes = {item.name: len(item.read_bytes()) for item in weights if item.name.endswith(".safetensors")}
     assert {name: size for name, size in sizes.items() if size > 20_000_000} == {}
+
+    templates = files("vqcodec.recipes.reporting").joinpath("templates").iterdir()
+    assert {"report.html", "listen.html", "quantizers.html", "charts.js"} <= {item.name for item in templates}
 
     configs = files("vqcodec.recipes").joinpath("configs").iterdir()
     recipes = [item for item in configs if item.name.endswith(".toml")]

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 
 from . import machine, neural, processes, speed, streaming
-from .figures import Figure
+from .measurement import Figure
 from .report import ModelFacts, Report
 from .settings import Settings
 from .subject import Subject

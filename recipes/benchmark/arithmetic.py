@@ -10,7 +10,7 @@ from vqcodec.codec import Codec
 from vqcodec.models.config import DEFAULT_EFFORT
 from vqcodec.models.layers import Stream
 
-from .figures import Figure, figure
+from .measurement import Figure, figure
 from .subject import Rate
 from .timing import Place, Samples
 

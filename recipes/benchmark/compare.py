@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .arithmetic import PEAK
-from .figures import Figure
+from .measurement import Figure
 from .report import Report
 
 LEAST_MARGIN = 0.05

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vqcodec.codec import Codec
 
-from .figures import Figure, figure
+from .measurement import Figure, figure
 from .speed import there_and_back
 from .subject import Subject, voice
 from .timing import Place, Samples, Skipped, Task, interleaved

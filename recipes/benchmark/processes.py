@@ -14,7 +14,7 @@ from pathlib import Path
 from vqcodec import audio
 from vqcodec.errors import VqcodecError
 
-from .figures import Figure, figure
+from .measurement import Figure, figure
 from .subject import Subject, voice
 from .timing import Place, Skipped, Task, interleaved
 

@@ -9,7 +9,7 @@
       "figures": [
         {"group": "whole", "name": "encode", "setting": "3 kbit/s", "place": "cpu, 1 thread",
          "unit": "x", "better": "higher", "best": 205.1, "median": 198.7, "count": 5},
-        ...                                              the fields of `figures.Figure`
+        ...                                              the fields of `measurement.Figure`
       ],
       "skipped": ["other codecs: they need the package transformers: pip install 'vqcodec[neural]'"]
     }
@@ -32,8 +32,8 @@ from pydantic_core import from_json
 from vqcodec.codec import Codec
 from vqcodec.errors import ConfigError
 
-from .figures import Figure
 from .machine import Machine
+from .measurement import Figure
 from .settings import Settings
 
 FORMAT = "vqcodec bench"

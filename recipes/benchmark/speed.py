@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vqcodec.codec import Codec
 
 from . import arithmetic, steps
-from .figures import Figure, figure
+from .measurement import Figure, figure
 from .subject import Rate, Subject
 from .timing import Place, Samples, Task, interleaved
 

@@ -14,7 +14,7 @@ from vqcodec.models.layers import Stream
 from vqcodec.models.registry import SHORT_FINGERPRINT_BYTES
 from vqcodec.stream import BLOCK_FRAMES
 
-from .figures import Figure, figure
+from .measurement import Figure, figure
 from .subject import Rate
 from .timing import Place, Samples, Stopwatch
 

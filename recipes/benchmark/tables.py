@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .compare import compare, differences
-from .figures import Figure, Group
 from .machine import Machine
+from .measurement import Figure, Group
 from .report import Report
 from .settings import Settings
 

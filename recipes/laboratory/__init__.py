@@ -14,14 +14,14 @@ from pathlib import Path
 from vqcodec.codec import Codec
 from vqcodec.errors import ConfigError, VqcodecError
 
-from .. import workers
+from .. import parallel
 from ..metrics import METRICS, missing
-from . import latents, members
+from . import candidates, latents
+from .candidates import Member
 from .latents import Latents
 from .measure import Job, bits_of_stages, measure
-from .members import Member
-from .parts import Parts, divide
 from .results import SCORES, Failure, Findings, Result, Unquantized
+from .split import Parts, divide
 from .store import Store, facts_of
 
 __all__ = ["MAX_BITS", "SCORED_FILES", "Findings", "Store", "run"]
@@ -63,7 +63,7 @@ def run(
         fit: folders of recordings to fit on.
         model: a model that ships, or the path of one.
         bits: bits of a vector that may be spent, each 1 to `MAX_BITS`.
-        kinds: which of `members.KINDS`; all of them if empty.
+        kinds: which of `candidates.KINDS`; all of them if empty.
         minutes: of sound to fit on; a third as many are measured on, at most.
         scores: whether to decode and score the sound as well.
         jobs: number of worker processes.
@@ -76,7 +76,7 @@ def run(
         KeyboardInterrupt: on Ctrl-C; what is done is kept.
     """
     budgets = _checked_bits(bits)
-    members.check_kinds(kinds)
+    candidates.check_kinds(kinds)
     if not 0 < minutes < float("inf"):
         raise ConfigError(f"minutes is {minutes}, not a positive number")
     if reason := next(filter(None, (missing(METRICS[name]) for name in SCORES)), None) if scores else None:
@@ -96,7 +96,7 @@ def run(
         jobs,
         progress,
     )
-    findings = store.load(members.ORDER, notes)
+    findings = store.load(candidates.ORDER, notes)
     store.write_tables(findings)
     return findings
 
@@ -126,8 +126,8 @@ def _members(
 ) -> tuple[list[Member], list[str]]:
     """What is to be compared, what takes long at the end; and why something is not."""
     dim, speakers = found.fit.vectors.shape[1], len(set(found.fit.speakers))
-    family, notes = members.family(budgets, kinds, dim, speakers)
-    wanted = [*members.trained(budgets, kinds, bits_of_stages(codec.config)), *family]
+    family, notes = candidates.family(budgets, kinds, dim, speakers)
+    wanted = [*candidates.trained(budgets, kinds, bits_of_stages(codec.config)), *family]
     if not codec.config.has_codes:
         notes.append(
             f"The model has no codes of its own to compare with: its bottleneck is {codec.config.bottleneck!r}."
@@ -156,7 +156,7 @@ def _work(todo: Sequence[Job], store: Store, jobs: int, progress: Progress) -> N
     """
     if not todo:
         return
-    with workers.pool(min(jobs, len(todo)), finish=False) as pool:
+    with parallel.pool(min(jobs, len(todo)), finish=False) as pool:
         futures = {pool.submit(measure, job): job for job in todo}
         try:
             _record(futures, store, progress)

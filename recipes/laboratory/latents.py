@@ -22,7 +22,7 @@ from vqcodec.files import atomic_output
 from vqcodec.models.layers import Stream
 from vqcodec.stream import BLOCK_FRAMES
 
-from ..corpora import Recording
+from ..data.corpora import Recording
 
 Waveform = NDArray[np.float32]
 """[sample], float32 in [-1, 1], at the model's rate."""

@@ -29,8 +29,8 @@ from vqcodec.models.quantizers.tree import TreeQuantizer
 
 from ..metrics import METRICS
 from . import latents
+from .candidates import TRAINED, Member
 from .latents import Latents, Waveform
-from .members import TRAINED, Member
 from .results import SCORES, Failure, Result, Unquantized
 
 _FRAMES_AT_ONCE = 4096  # that the trained codebooks get; even, for kinds that code frames in pairs

@@ -14,7 +14,7 @@ from vqcodec.models.quantizers.bounds import gaussian_distortion
 
 from ..metrics import METRICS
 from ..results import Interval, ratio_interval
-from .members import Member
+from .candidates import Member
 
 SCORES = ("pesq_wb", "stoi")
 """What the decoder's sound is scored by."""

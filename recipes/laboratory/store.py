@@ -23,8 +23,8 @@ from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 from vqcodec.models.quantizers.bounds import covariance, principal_variances
 
-from .. import lines
-from ..corpora import Recording
+from .. import jsonl
+from ..data.corpora import Recording
 from . import latents
 from .latents import Latents
 from .results import Failure, Findings, Result, Unquantized
@@ -99,7 +99,7 @@ class Store:
         if force:
             for path in (self._lines, self.latents_path):  # results never outlive their latents
                 path.unlink(missing_ok=True)
-        lines.drop_torn(self._lines)
+        jsonl.drop_torn(self._lines)
         if self.latents_path.exists():
             old = latents.load(self.latents_path)[1]
             if different := [words for name, words in _DIFFERENCES.items() if old.get(name) != facts[name]]:
@@ -116,7 +116,7 @@ class Store:
     def append(self, record: Record) -> None:
         """Add a record as one line."""
         kind = next(name for name, made in _KINDS.items() if isinstance(record, made))
-        lines.append(self._lines, {"record": kind, **dataclasses.asdict(record)})
+        jsonl.append(self._lines, {"record": kind, **dataclasses.asdict(record)})
 
     def records(self) -> list[Record]:
         """What was appended so far, in order.
@@ -124,7 +124,7 @@ class Store:
         Raises:
             ConfigError: a line is damaged.
         """
-        return lines.read(self._lines, _record)
+        return jsonl.read(self._lines, _record)
 
     def load_latents(self) -> Latents:
         """The latents of both parts."""

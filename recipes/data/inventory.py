@@ -1,0 +1,100 @@
+"""What a prepared corpus holds, and what was left out of it: a pure summary of the lists of its shards."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .shard_format import Facts, Shard, Source
+
+FULL_SCALE_DB = -0.01
+"""A recording that reaches this peak was probably clipped."""
+
+NO_SPLIT = "none"
+"""In place of an official part."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A corpus, or all of them together, in numbers."""
+
+    files: int
+    """As found."""
+    kept: int
+    """Files of which something was kept."""
+    speakers: int
+    recordings: int
+    """As they lie in the shards; a file with long pauses, or a long one, was cut into several."""
+    hours_found: float
+    hours: float
+    hours_silent: float
+    """Cut away as silence, or in files that are nothing else."""
+    hours_by_split: dict[str, float]
+    """By official part."""
+    dropped: dict[str, int]
+    """Files by the reason: "unreadable", "silent", "duplicate"."""
+    source_rates: dict[int, int]
+    """Files by their sample rate in Hz."""
+    level_db: tuple[float, float, float]
+    """5th percentile, median and 95th percentile of the recordings' levels."""
+    clipped: int
+    """Recordings that reach full scale."""
+
+    @classmethod
+    def of(cls, sources: Sequence[Source], facts: Sequence[Facts]) -> Summary:
+        """Count and measure."""
+        kept = [source for source in sources if not source.dropped]
+        by_split: defaultdict[str, float] = defaultdict(float)
+        for one in facts:
+            by_split[one.split or NO_SPLIT] += one.samples / one.sample_rate / 3600
+        cut = [source.silence_s for source in sources if source.dropped in ("", "silent")]
+        levels = np.percentile([one.level_db for one in facts], [5, 50, 95]) if facts else np.zeros(3)
+        return cls(
+            files=len(sources),
+            kept=len(kept),
+            speakers=len({source.speaker for source in kept}),
+            recordings=len(facts),
+            hours_found=sum(source.duration_s for source in sources) / 3600,
+            hours=sum(by_split.values()),
+            hours_silent=sum(cut) / 3600,
+            hours_by_split=dict(sorted(by_split.items())),
+            dropped=dict(Counter(source.dropped for source in sources if source.dropped)),
+            source_rates=dict(sorted(Counter(source.sample_rate for source in sources if source.sample_rate).items())),
+            level_db=(round(levels[0], 1), round(levels[1], 1), round(levels[2], 1)),
+            clipped=sum(one.peak_db >= FULL_SCALE_DB for one in facts),
+        )
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Everything about a prepared corpus."""
+
+    total: Summary
+    corpora: dict[str, Summary]
+    """By name."""
+    dropped: list[dict[str, str]]
+    """Each file that nothing was kept of: path, reason, detail."""
+    shards: int
+    bytes: int
+
+    @classmethod
+    def of(cls, shards: Iterable[Shard]) -> Inventory:
+        """Read it off the lists of the shards."""
+        shards = list(shards)
+        sources = [source for shard in shards for source in shard.sources]
+        facts = [entry.facts for shard in shards for entry in shard.entries]
+        names = sorted({source.corpus for source in sources})
+        corpora = {
+            name: Summary.of([s for s in sources if s.corpus == name], [f for f in facts if f.corpus == name])
+            for name in names
+        }
+        dropped = [{"path": s.path, "reason": s.dropped, "detail": s.detail} for s in sources if s.dropped]
+        return cls(Summary.of(sources, facts), corpora, dropped, len(shards), sum(shard.bytes for shard in shards))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)

@@ -1,0 +1,250 @@
+"""The findings of a laboratory -> one HTML page that needs nothing else, as the evaluation report.
+
+What the page says is computed here, how it looks is in `templates/quantizers.html`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vqcodec.files import atomic_output
+
+from ..metrics import METRICS
+from ..reporting import charts as figures
+from ..reporting import html
+from . import tables
+from .analysis import best_by_budget, expectations, largest_bias
+from .candidates import TRAINED
+from .results import Findings, Result, label
+
+PAGE_NAME = "report.html"
+
+_BOUND = "Gaussian bound"
+_BOUND_POINTS = 60
+_BITS, _ENTROPY = "bits a vector", "bits a vector, entropy-coded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """A quantizer as the page shows it; as `vqcodec.recipes.evaluation.analysis.Codec` for the templates."""
+
+    label: str
+    number: int
+    results: tuple[Result, ...]
+    """By the bits that it was allowed."""
+    ceiling: bool = False
+
+    @property
+    def main(self) -> bool:
+        """The model's own."""
+        return self.number == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Axes:
+    """What a chart shows, of a result and of the bound."""
+
+    name: str
+    title: str
+    axis: str
+    rate_axis: str
+    rate: Callable[[Result], float]
+    value: Callable[[Result], float | None]
+    bound: Callable[[float], float] | None = None
+    """By bits a vector."""
+    ceiling: float | None = None
+
+
+def write_page(findings: Findings, folder: Path) -> Path:
+    """Write the page of some findings into a folder, in place of an older one.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigError: a package is missing.
+    """
+    page = _render(findings)
+    path = folder / PAGE_NAME
+    with atomic_output(path, force=True) as output:
+        output.write(page.encode())
+    return path
+
+
+def _render(findings: Findings) -> str:
+    html.check_packages()
+    from plotly.offline import get_plotlyjs
+
+    from vqcodec import __version__
+
+    environment = html.environment()
+
+    contestants = _contestants(findings)
+    charts = [chart for axes in _all_axes(findings) if (chart := _chart(axes, contestants))]
+    return environment.get_template("quantizers.html").render(
+        title=f"Quantizers on the latents of {findings.facts['model']}",
+        version=__version__,
+        facts=findings.facts,
+        budgets=sorted({one.budget for one in findings.results}),
+        contestants=contestants,
+        charts=[html.drawing(chart, _in_words(chart), _ceilings(chart.far_ceilings)) for chart in charts],
+        chart_data=[html.chart_data(chart) for chart in charts],
+        rows=_rows(findings, contestants),
+        headings=tables.columns(findings),
+        best=best_by_budget(findings),
+        gap=findings.gap_db,
+        expectations=expectations(findings),
+        scores=[METRICS[name] for name in findings.scores],
+        scored=len(findings.files(findings.scores[0])) if findings.scores else 0,
+        biased=largest_bias(findings.results),
+        notes=findings.notes,
+        failures=findings.failures,
+        plotly=get_plotlyjs(),
+    )
+
+
+def _contestants(findings: Findings) -> list[Contestant]:
+    """The quantizers in order; only the model's own has the number 0."""
+    names = list(dict.fromkeys(one.name for one in findings.results))
+    grouped = {name: sorted(findings.of(name).values(), key=lambda one: one.budget) for name in names}
+    first = 0 if names and grouped[names[0]][0].kind == TRAINED else 1
+    return [
+        Contestant(label=grouped[name][0].title, number=number, results=tuple(grouped[name]))
+        for number, name in enumerate(names, start=first)
+    ]
+
+
+def _all_axes(findings: Findings) -> list[_Axes]:
+    """The charts of the page."""
+
+    def bits(one: Result) -> float:
+        return one.bits
+
+    def entropy(one: Result) -> float:
+        return one.entropy_bits
+
+    def mean_of(name: str) -> Callable[[Result], float | None]:
+        def mean(one: Result) -> float | None:
+            found = findings.mean(one.scores, name)
+            return None if found is None else found.value
+
+        return mean
+
+    variance = float(np.mean(findings.variances))
+    snr = _Axes(
+        name="snr",
+        title="SNR",
+        axis="dB, higher is better",
+        rate_axis=_BITS,
+        rate=bits,
+        value=lambda one: one.snr_db,
+        bound=findings.bound_db,
+    )
+    gap = _Axes(
+        name="gap",
+        title="Under the Gaussian bound",
+        axis="dB, lower is better",
+        rate_axis=_BITS,
+        rate=bits,
+        value=findings.gap_db,
+    )
+    snr_entropy = dataclasses.replace(
+        snr, name="snr-entropy", title="SNR, by entropy", rate_axis=_ENTROPY, rate=entropy
+    )
+    mse = _Axes(
+        name="mse",
+        title="MSE",
+        axis="per dimension, lower is better",
+        rate_axis=_BITS,
+        rate=bits,
+        value=lambda one: one.mse,
+        bound=lambda rate: variance / 10 ** (findings.bound_db(rate) / 10),
+    )
+    heard = [
+        _Axes(
+            name=f"{name}-{axis}",
+            title=label(name) + words,
+            axis=", ".join(part for part in (METRICS[name].unit, "higher is better") if part),
+            rate_axis=rate_axis,
+            rate=rate,
+            value=mean_of(name),
+            ceiling=_ceiling(findings, name),
+        )
+        for axis, words, rate_axis, rate in (("bits", "", _BITS, bits), ("entropy", ", by entropy", _ENTROPY, entropy))
+        for name in findings.scores
+    ]
+    return [snr, gap, snr_entropy, mse, *heard]
+
+
+def _ceiling(findings: Findings, name: str) -> float | None:
+    mean = findings.mean(findings.unquantized.scores, name) if findings.unquantized else None
+    return None if mean is None else mean.value
+
+
+def _chart(axes: _Axes, contestants: Sequence[Contestant]) -> figures.Chart | None:
+    """None where there is nothing to show."""
+    curves = []
+    for one in contestants:
+        points = [
+            figures.Point(
+                label=f"{one.label}, {result.bits:.4g} bits", rate=axes.rate(result), value=value, low=value, high=value
+            )
+            for result in one.results
+            if (value := axes.value(result)) is not None
+        ]
+        if points:
+            curves.append(figures.Curve(label=one.label, number=one.number, points=tuple(points)))
+    if not curves:
+        return None
+    if axes.bound:
+        rates = [point.rate for curve in curves for point in curve.points]
+        curves.append(_bound(axes.bound, min(rates), max(rates)))
+    ceilings = () if axes.ceiling is None else (figures.Ceiling(label="Not quantized", value=axes.ceiling),)
+    return figures.Chart(
+        name=axes.name,
+        title=axes.title,
+        axis=axes.axis,
+        curves=tuple(curves),
+        ceilings=ceilings,
+        rate_axis=axes.rate_axis,
+        straight=True,
+    )
+
+
+def _bound(bound: Callable[[float], float], low: float, high: float) -> figures.Curve:
+    points = tuple(
+        figures.Point(label=_BOUND, rate=rate, value=(value := bound(rate)), low=value, high=value)
+        for rate in map(float, np.linspace(low, high, _BOUND_POINTS))
+    )
+    return figures.Curve(label=_BOUND, number=1, points=points, limit=True)
+
+
+def _in_words(chart: figures.Chart) -> str:
+    curves = [
+        f"{curve.label}: " + ", ".join(f"{point.value:.3g} at {point.rate:.3g}" for point in curve.points)
+        for curve in chart.curves
+        if not curve.limit
+    ]
+    words = [*curves, _ceilings(chart.ceilings)] if chart.ceilings else curves
+    return f"{chart.title} against {chart.rate_axis}. {'; '.join(words)}."
+
+
+def _ceilings(ceilings: Sequence[figures.Ceiling]) -> str:
+    return ", ".join(f"{one.label}: {one.value:.3g}" for one in ceilings)
+
+
+def _rows(findings: Findings, contestants: Sequence[Contestant]) -> list[Mapping[str, Any]]:
+    """The table: by bits, and in the order of the quantizers."""
+    cells = list(zip(*(column.cells for column in tables.columns(findings)), strict=True))
+    numbers = {one.label: one for one in contestants}
+    rows = zip(findings.results, cells, strict=True)
+    return [
+        {"result": one, "contestant": numbers[one.title], "cells": row}
+        for one, row in sorted(rows, key=lambda pair: pair[0].budget)
+    ]

@@ -1,0 +1,1 @@
+"""The listening test: its page, and the scores from what listeners answered."""

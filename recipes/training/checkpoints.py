@@ -1,0 +1,216 @@
+"""A run's folder: its recipe, the checkpoints that training goes on from, and the weights exported from them.
+
+A checkpoint is on the disk whole, or not at all, whenever the process is killed; one that was damaged later is found
+out when it is read, and the one before takes its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
+from vqcodec.files import atomic_output
+from vqcodec.models import checkpoint as weights
+from vqcodec.models.autoencoder import Autoencoder
+
+from ..config import Recipe, from_dict, sizes_that_differ
+
+Report = Callable[[str], None]
+
+KEPT = 2
+"""Checkpoints that a run keeps, beside the best one."""
+
+BEST = "best.pt"
+"""Name of the checkpoint with the best score on the held-out recordings."""
+
+RECIPE = "recipe.json"
+"""Name of the file with the settings of a run, as they were last."""
+
+
+def save(run: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all, and drop all but the last few.
+
+    Those of later steps go as well: they are what a run left behind that went back, and would be taken for newer.
+
+    Raises:
+        VqcodecError: it cannot be written; the checkpoints that were there stay.
+    """
+    step = state["step"]
+    write(run, f"step_{step:08d}.pt", state)
+    earlier = [path for path in _numbered(run) if _step_of(path) <= step]
+    for path in set(_numbered(run)) - set(earlier[-KEPT:]):
+        path.unlink()
+
+
+def write(run: Path, name: str, state: dict[str, Any]) -> None:
+    """Write a checkpoint of that name, whole or not at all, and leave the others alone.
+
+    Raises:
+        VqcodecError: it cannot be written.
+    """
+    folder = run / "checkpoints"
+    temporary = folder / "saving.tmp"  # always the same: what a killed process leaves is overwritten
+    try:
+        folder.mkdir(exist_ok=True)
+        with open(temporary, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave an empty file under the final name
+        os.replace(temporary, folder / name)
+        _sync_folder(folder)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        reason = (isinstance(error, OSError) and error.strerror) or "is the disk full?"
+        raise VqcodecError(f"cannot write {folder / name}: {reason}") from error
+
+
+def load(run: Path, report: Report) -> dict[str, Any]:
+    """The run's last checkpoint that can be read, on the CPU.
+
+    Args:
+        run: the folder of the run.
+        report: is told about every checkpoint that cannot be read.
+
+    Raises:
+        ConfigError: there is none.
+        CorruptFile: none can be read.
+    """
+    paths = [*reversed(_numbered(run)), *(run / "checkpoints").glob(BEST)]
+    if not paths:
+        raise ConfigError(f"{run} holds no checkpoint")
+    for path in paths:
+        try:
+            state = read(path)
+        except CorruptFile as error:
+            report(f"{error}; going back to the one before")
+        else:
+            return state
+    raise CorruptFile(f"{run}: not one of its {len(paths)} checkpoints can be read; begin anew in another folder")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """One checkpoint, on the CPU, its checksums compared.
+
+    Raises:
+        CorruptFile: it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CorruptFile(f"{path} is not a readable checkpoint ({str(error).partition('. ')[0]})") from None
+    return state
+
+
+def exist(run: Path) -> bool:
+    """Whether there is anything to go on from."""
+    return bool(_numbered(run))
+
+
+def prepare_folder(run: Path, recipe: Recipe, resume: bool) -> None:
+    """Make the run's folder and note its recipe there.
+
+    Raises:
+        ConfigError: the run exists and `resume` was not asked for, or the other way round; or its model is another one.
+        VqcodecError: the folder cannot be written.
+    """
+    exists = exist(run)
+    if exists and not resume:
+        raise ConfigError(f"{run} holds a run already; add --resume to go on with it, or choose another folder")
+    if resume and not exists:
+        raise ConfigError(f"{run} holds no checkpoint to resume from")
+    if resume and (differing := sizes_that_differ(recorded(run).model, recipe.model)):
+        raise ConfigError(f"{run} trains a model of other sizes than this recipe's: {', '.join(differing)}")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VqcodecError(f"cannot write to {run}: {error.strerror or error}") from error
+    with atomic_output(run / RECIPE, force=True) as output:
+        output.write((recipe.to_json() + "\n").encode())
+
+
+def recorded(run: Path) -> Recipe:
+    """The settings that a run was last started with.
+
+    Raises:
+        ConfigError: there is no run, or its settings are none that this version knows.
+    """
+    path = run / RECIPE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{run} holds no checkpoint to resume from: there is no {RECIPE}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    try:
+        return from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def export(run: Path, target: Path, *, best: bool = False, force: bool = False, report: Report) -> int:
+    """Write the averaged weights of a checkpoint as an inference checkpoint.
+
+    Args:
+        run: the folder of the run.
+        target: the file to write.
+        best: take the checkpoint with the best score on the held-out recordings, not the last one.
+        force: overwrite the target.
+        report: is told about checkpoints that cannot be read.
+
+    Returns:
+        The step that the weights are of.
+
+    Raises:
+        ConfigError: the run has no such checkpoint, or the target exists and `force` is not set.
+        CorruptFile: the checkpoint cannot be read.
+    """
+    if target.exists() and not force:
+        raise ConfigError(f"{target} exists already; add --force to overwrite it")
+    state = _read_best(run) if best else load(run, report)
+    recipe = from_dict(state["recipe"])
+    average = AveragedModel(Autoencoder(recipe.model), use_buffers=True)
+    average.load_state_dict(state["average"])
+    model = average.module
+    assert isinstance(model, Autoencoder)
+    training = {"steps": state["step"], "recipe": recipe.to_dict()}
+    weights.save(target, model, training, state.get("decodes", ()))
+    return int(state["step"])
+
+
+def _read_best(run: Path) -> dict[str, Any]:
+    path = run / "checkpoints" / BEST
+    if not path.exists():
+        raise ConfigError(f"{run} holds no best checkpoint: it has not been validated with its quantizer yet")
+    return read(path)
+
+
+def _numbered(run: Path) -> list[Path]:
+    """The checkpoints that are named by their step, in its order."""
+    return sorted((run / "checkpoints").glob("step_*.pt"), key=_step_of)
+
+
+def _step_of(path: Path) -> int:
+    digits = path.stem.removeprefix("step_")
+    return int(digits) if digits.isdecimal() else -1
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut, where the system has a way to."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

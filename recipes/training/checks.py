@@ -1,0 +1,49 @@
+"""What a recipe must fulfil beyond the range of each setting, found out before anything is decoded or trained."""
+
+from __future__ import annotations
+
+from vqcodec.errors import ConfigError
+
+from ..config import Recipe
+from ..data.folders import crop_samples
+from .losses.spectral import windows
+from .validation import OF_CODES, SCORES, listened_to
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse a recipe that would fail later.
+
+    Raises:
+        ConfigError: `run.best_by` is no score of the validation, `data.crop_s` too short for the losses, or there are
+            no codebooks to learn by gradient.
+    """
+    _check_learning(recipe)
+    _check_best_by(recipe)
+    _check_crop(recipe)
+
+
+def _check_learning(recipe: Recipe) -> None:
+    if recipe.quantizer.learning == "gradient" and not recipe.model.code_vectors:
+        kind = recipe.bottleneck.kind
+        raise ConfigError(f"quantizer.learning = 'gradient': a {kind!r} bottleneck has no codebooks; leave it at 'ema'")
+
+
+def _check_best_by(recipe: Recipe) -> None:
+    by = recipe.run.best_by
+    name, at, stages = by.partition("@")
+    choices = [str(choice) for choice in listened_to(recipe.model)]
+    scores = [score for score in SCORES if recipe.model.has_codes or score not in OF_CODES]
+    if name not in scores:
+        raise ConfigError(f"run.best_by = {by!r} is no score of the validation; choose one of {', '.join(scores)}")
+    if at and stages not in choices:
+        raise ConfigError(
+            f"run.best_by = {by!r}: scores are for {', '.join(choices)} stages, as in {name}@{choices[-1]}"
+        )
+
+
+def _check_crop(recipe: Recipe) -> None:
+    model = recipe.model
+    needed = max(windows(model.sample_rate).values())
+    if crop_samples(recipe) - model.delay < needed:
+        least = needed / model.sample_rate
+        raise ConfigError(f"data.crop_s = {recipe.data.crop_s:g} is shorter than the losses need: at least {least:.3f}")

@@ -1,0 +1,500 @@
+"""One step of training: batch -> loss -> gradients -> weights, codebooks and weight average.
+
+Everything random is drawn from (seed, step), so that what `state` holds is a run's whole state, and a resumed run
+continues bit for bit. It is drawn for the whole batch, of which every process takes its share, and what a loss is
+relative to is summed over all of it: several processes, or parts one after the other, make the same step as one.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from vqcodec.errors import ConfigError
+from vqcodec.models import checkpoint as weights
+from vqcodec.models import registry
+from vqcodec.models.autoencoder import Autoencoder, Reconstruction
+from vqcodec.models.bottlenecks.base import Bottleneck, Statistics
+from vqcodec.models.layers import Stream, compress
+
+from ..config import LossConfig, OptimizerConfig, Recipe, sizes_that_differ
+from ..data.folders import Example
+from ..distributed import World
+from .adversarial import Adversary
+from .gradient_guard import Guard
+from .losses.perceptual import PERCEPTUAL
+from .losses.regularisers import activations, contraction, sparsity
+from .losses.spectral import signed_energy, signed_error, spectral_losses
+
+CONTRACTED_FRAMES = 16
+"""Latent frames, from the beginning of each crop, that the contractive loss looks at: it takes second derivatives."""
+
+
+class Part(NamedTuple):
+    """What one forward and backward pass works on: this process's share of a batch, or a part of that."""
+
+    waveform: Tensor
+    """[item, 1, sample]"""
+    target: Tensor
+    """[item, 1, sample]"""
+    coefficients: Tensor
+    """Compressed MDCT coefficients of the target [item, mdct_hop, mdct frame]"""
+    stages: Tensor
+    """In use, for each item [item]"""
+    stages_share: float
+    """Their mean over the mean of the whole batch."""
+    noise: Tensor | None
+    """White, for what takes the quantizer's place or for a bottleneck that samples [item, dim, frame]; else None."""
+    probe: Tensor | None
+    """Random signs for the contractive loss [item, dim, frame]; None if it is not in use."""
+
+
+class Whole(NamedTuple):
+    """What the terms of every part are relative to, over all parts of all processes."""
+
+    energy: Tensor
+    """Of the target's coefficients, mean over the parts []"""
+    activations: Tensor | None
+    """Of the latents, for the sparse loss [dim]; None if it is not in use."""
+
+
+class Passed(NamedTuple):
+    """What is left of a part after its backward pass; no gradients."""
+
+    terms: dict[str, Tensor]
+    """The loss terms and "loss", their weighted sum []"""
+    decoded: Tensor
+    """[item, 1, sample], in line with `reference`"""
+    reference: Tensor
+    latents: Tensor
+    """[item, dim, frame]"""
+    codes: Tensor | None
+    """[item, stage, frame]; None if the quantizer was left out, or has none."""
+
+
+class Trainer:
+    """Model, optimizers and weight average, and one step of them."""
+
+    def __init__(self, recipe: Recipe, device: torch.device, world: World, init: Path | None = None) -> None:
+        """Build everything, alike in all processes.
+
+        Raises:
+            ConfigError: the batch cannot be shared out evenly, or `init` is no model of the recipe's sizes.
+        """
+        _check_shares(recipe, world)
+        torch.manual_seed(recipe.run.seed)
+        self.recipe, self.device, self.world, self.step = recipe, device, world, 0
+        self.model = Autoencoder(recipe.model).to(device)
+        self.model.quantizer.decay = recipe.quantizer.ema_decay
+        self.model.quantizer.dead_share = recipe.quantizer.dead_share
+        if recipe.quantizer.learning == "gradient":
+            self.model.quantizer.learn_by_gradient()
+        self.decodes: tuple[str, ...] = ()
+        """Fingerprints of earlier models whose files the exported model decodes as well."""
+        if init is not None:
+            self._begin_with(init)
+        self.has_codebooks = _are_set(self.model.quantizer)
+        """Whether the codebooks have been set, if there are any."""
+        self.frozen = False
+        """Whether encoder and codebooks stay as they are from now on."""
+        self.model.train()
+        self.optimizers = build_optimizers(self.model, recipe.optimizer)
+        self.guard = Guard(recipe.optimizer.outlier_factor, recipe.optimizer.outlier_patience)
+        moving = get_ema_multi_avg_fn(recipe.optimizer.weight_ema)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.model, multi_avg_fn=moving, use_buffers=True)
+        self.adversary = None if recipe.phases.adversarial_from is None else Adversary(recipe, device, world)
+        self._connect()
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """Numbers in each part of the exported weights: parameters and code vectors."""
+        model, by_gradient = self.model, self.recipe.quantizer.learning == "gradient"
+        codes = 0 if by_gradient else model.quantizer.code_vectors  # else they are parameters
+        return {
+            "encoder": count(model.encoder),
+            "bottleneck": count(model.quantizer) + codes,
+            "decoder": count(model.decoder),
+        }
+
+    @property
+    def averaged(self) -> Autoencoder:
+        """The model that is validated and exported."""
+        model = self.average.module
+        assert isinstance(model, Autoencoder)
+        return model
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether the quantizer is in the path at this step: from its start on, or wherever there are codebooks."""
+        return self.has_codebooks or self.step >= self.recipe.quantizer.start_step
+
+    @property
+    def needs_codebooks(self) -> bool:
+        """Whether the quantizer comes in at this step, with codebooks that `initialise_codebooks` has yet to set."""
+        return self.quantizes and not self.has_codebooks
+
+    @property
+    def freezes(self) -> bool:
+        """Whether encoder and codebooks stay as they are at this step."""
+        start = self.recipe.phases.decoder_only_from
+        return start is not None and self.step >= start
+
+    @property
+    def adversarial_share(self) -> float | None:
+        """Of the weights of the adversarial losses, at this step; None before their phase."""
+        start = self.recipe.phases.adversarial_from
+        if self.adversary is None or start is None or self.step < start:
+            return None
+        return self.adversary.weight(self.step - start)
+
+    @property
+    def learning_rate(self) -> float:
+        """At this step."""
+        return self.recipe.optimizer.learning_rate * learning_rate_share(self.step, self.recipe)
+
+    def train_step(self, batch: Example) -> dict[str, Tensor]:
+        """One optimizer step on this process's share of a batch [item, 1, sample].
+
+        Returns:
+            Detached and over the whole batch: the loss terms, "loss", "gradient_norm", "skipped" (steps so far that the
+            guard refused), "perplexity" [stage], and what the discriminators tell of themselves.
+
+        Raises:
+            ConfigError: codebooks are to stay that were never set.
+            TrainingDiverged: too many steps in a row were refused.
+        """
+        if self.freezes:
+            self._freeze()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate
+        parts = self._parts(batch)
+        whole = Whole(self._mean_energy(parts), self._mean_activations(parts))
+        passed = [self._pass(part, whole, last=part is parts[-1]) for part in parts]
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimizer.gradient_clip)
+        accepted = self.guard.accepts(float(norm))
+        metrics, statistics = self._over_all(passed)
+        if accepted:
+            self._learn(statistics)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        if self.adversary is not None and self.adversarial_share is not None:
+            metrics |= self._teach(self.adversary, passed) if accepted else self.adversary.metrics
+        if statistics is not None:
+            metrics["perplexity"] = statistics.perplexity
+        self.step += 1
+        return metrics | {"gradient_norm": norm, "skipped": torch.tensor(float(self.guard.skipped))}
+
+    @torch.no_grad()
+    def initialise_codebooks(self, batches: Iterable[Example]) -> None:
+        """K-means, stage by stage, on the latents of a few batches; of each this process's share."""
+        quantizer = self.model.quantizer
+        quantizer.generator.manual_seed(self.recipe.run.seed)
+        latents = [self.world.gather(self.model.encoder(batch.waveform, Stream())) for batch in batches]
+        if self.world.leads:
+            quantizer.initialise(torch.cat(latents))
+        self.world.copy_from_lead(quantizer.state_dict().values())
+        self.averaged.quantizer.load_state_dict(quantizer.state_dict())
+        self.has_codebooks = True
+        self._connect()
+
+    def _connect(self) -> None:
+        """Make the forward pass: several processes average the gradients of all that learns in its backward pass."""
+        self.model.encoder.requires_grad_(not self.frozen)
+        self.model.quantizer.requires_grad_(self.has_codebooks and not self.frozen)
+        module: nn.Module = self.model
+        self._parallel: DistributedDataParallel | None = None
+        if self.world.size > 1:
+            module = self._parallel = _parallel(self.model, self.device)
+        self._forward: Callable[..., Reconstruction] = torch.compile(module) if self.recipe.run.compile else module
+
+    def _freeze(self) -> None:
+        """Give the model the averaged encoder and codebooks, for good: they are what is exported."""
+        if self.frozen:
+            return
+        if not self.has_codebooks:
+            raise ConfigError("phases.decoder_only_from comes before quantizer.start_step: there are no codebooks yet")
+        self.model.encoder.load_state_dict(self.averaged.encoder.state_dict())
+        self.model.quantizer.load_state_dict(self.averaged.quantizer.state_dict())
+        self.frozen = True
+        self._connect()
+
+    def _parts(self, batch: Example) -> list[Part]:
+        """Cut this process's share of a batch into parts, and draw what is random about them."""
+        recipe, model = self.recipe, self.model
+        rng = np.random.default_rng([recipe.run.seed, self.step])
+        model.quantizer.generator.manual_seed(int(rng.integers(2**63)))
+        frames = batch.waveform.shape[-1] // recipe.model.latent_hop
+        stages, noise, probe = self._draw_stages(rng), self._draw_noise(frames), self._draw_probe(frames)
+        mine, parts = self.world.share(recipe.data.batch_size), []
+        each = len(mine) // recipe.optimizer.accumulate
+        for first in range(0, len(mine), each):
+            local, here = slice(first, first + each), slice(mine.start + first, mine.start + first + each)
+            waveform, target = batch.waveform[local], batch.target[local]
+            with torch.no_grad():
+                coefficients = compress(model.encoder.mdct(target, Stream()), recipe.model.power)
+            share = float(stages[here].mean() / stages.mean())
+            used = torch.from_numpy(stages[here]).to(self.device)
+            drawn = [None if values is None else values[here].to(self.device) for values in (noise, probe)]
+            parts.append(Part(waveform, target, coefficients, used, share, *drawn))
+        return parts
+
+    def _draw_stages(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Quantizer dropout: stages in use for each item of the whole batch [batch]; all where no prefix will do."""
+        batch, most = self.recipe.data.batch_size, self.recipe.model.num_stages
+        if len(self.recipe.model.stage_choices) < most:
+            return np.full(batch, most)
+        stages = rng.integers(1, most + 1, batch)
+        stages[: round(batch * self.recipe.quantizer.full_share)] = most
+        return stages
+
+    def _draw_noise(self, frames: int) -> Tensor | None:
+        """White noise for the latents of the whole batch [batch, dim, frame], on the CPU; None if none is needed."""
+        quantizer = self.model.quantizer
+        if self.quantizes and not quantizer.samples:
+            return None
+        return torch.randn(self._shape(frames), generator=quantizer.generator)
+
+    def _draw_probe(self, frames: int) -> Tensor | None:
+        """Random signs for the first latents of the whole batch [batch, dim, frame]; None if none are needed."""
+        if self.freezes or not self.recipe.loss.contractive:
+            return None
+        shape = self._shape(min(frames, CONTRACTED_FRAMES))
+        return 2.0 * torch.randint(2, shape, generator=self.model.quantizer.generator) - 1
+
+    def _shape(self, frames: int) -> tuple[int, int, int]:
+        """Of the latents of the whole batch."""
+        return self.recipe.data.batch_size, self.recipe.model.latent_dim, frames
+
+    def _mean_energy(self, parts: Sequence[Part]) -> Tensor:
+        """What the signed error is relative to [], mean over all parts of all processes."""
+        focus = self.recipe.loss.signed_focus
+        return self._mean([signed_energy(self._heard(part.coefficients), focus) for part in parts])
+
+    @torch.no_grad()
+    def _mean_activations(self, parts: Sequence[Part]) -> Tensor | None:
+        """What the sparse loss is about [dim], mean over all parts of all processes; None if it is not in use."""
+        if self.freezes or not self.recipe.loss.sparse:
+            return None
+        with self._autocast():
+            latents = [self.model.encoder(part.waveform, Stream()) for part in parts]
+        return self._mean([activations(values.float()) for values in latents])
+
+    def _mean(self, of_parts: Sequence[Tensor]) -> Tensor:
+        """Mean over all parts of all processes."""
+        [total] = self.world.sum(torch.stack([*of_parts]).sum(0))
+        return total / (len(of_parts) * self.world.size)
+
+    def _heard(self, coefficients: Tensor) -> Tensor:
+        """The target's coefficients that the decoder has answered by the end [item, mdct_hop, mdct frame]."""
+        config = self.recipe.model
+        return coefficients[..., : coefficients.shape[-1] - config.lookahead * config.stride]
+
+    def _pass(self, part: Part, whole: Whole, last: bool) -> Passed:
+        """Forward and backward: adds this part's gradients; the last one averages them over the processes."""
+        local = nullcontext() if last or self._parallel is None else self._parallel.no_sync()
+        with local:
+            with self._autocast():
+                output = self._forward(part.waveform, part.stages, self.quantizes, part.noise)
+            decoded, reference = self._aligned(output, part)
+            terms = self._loss_terms(output, part, whole, decoded, reference)
+            weights = self._loss_weights()
+            loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+            (loss / self.recipe.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
+        terms = {name: value.detach() for name, value in terms.items()} | {"loss": loss.detach()}
+        codes = None if output.quantized is None else output.quantized.codes
+        return Passed(terms, decoded.detach(), reference, output.latents.detach(), codes)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
+
+    def _aligned(self, output: Reconstruction, part: Part) -> tuple[Tensor, Tensor]:
+        """The output, and the target that it is to equal, without the codec's delay [item, 1, sample]."""
+        delay = self.recipe.model.delay
+        return output.waveform[..., delay:], part.target[..., : part.target.shape[-1] - delay]
+
+    def _loss_terms(
+        self, output: Reconstruction, part: Part, whole: Whole, decoded: Tensor, reference: Tensor
+    ) -> dict[str, Tensor]:
+        config = self.recipe.model
+        coefficients = output.coefficients[..., config.lookahead * config.stride :].float()
+        target = self._heard(part.coefficients)
+        terms = {"signed": signed_error(coefficients, target, self.recipe.loss.signed_focus, whole.energy)}
+        if self._handover() > 0:
+            terms |= spectral_losses(decoded[:, 0], reference[:, 0], config.sample_rate)._asdict()
+            for name in used_perceptual(self.recipe.loss):
+                terms[name] = PERCEPTUAL[name](decoded[:, 0], reference[:, 0], config.sample_rate)
+        if self.adversary is not None and self.adversarial_share:
+            terms |= self.adversary.terms(reference, decoded)
+        if output.quantized is not None:
+            terms |= {name: part.stages_share * value for name, value in output.quantized.losses.items()}
+        return terms | self._regularisers(output.latents, part, whole)
+
+    def _regularisers(self, latents: Tensor, part: Part, whole: Whole) -> dict[str, Tensor]:
+        """Terms of the latents alone, as far as they are in use."""
+        terms = {}
+        if whole.activations is not None:
+            terms["sparse"] = sparsity(latents, self.recipe.loss.sparse_rho, whole.activations)
+        if part.probe is not None:
+            beginning = part.waveform[..., : part.probe.shape[-1] * self.recipe.model.latent_hop]
+            terms["contractive"] = contraction(lambda x: self.model.encoder(x, Stream()), beginning, part.probe)
+        return terms
+
+    def _over_all(self, passed: Sequence[Passed]) -> tuple[dict[str, Tensor], Statistics | None]:
+        """Mean terms over all parts of all processes, and what codebooks learn from the latents of all of them."""
+        world, terms = self.world, [part.terms for part in passed]
+        means = torch.stack([torch.stack([values[name] for values in terms]).mean() for name in terms[0]]) / world.size
+        statistics = None
+        if passed[0].codes is None:
+            [means] = world.sum(means)
+        else:
+            latents = torch.cat([part.latents for part in passed])
+            codes = torch.cat([part.codes for part in passed if part.codes is not None])
+            mine = self.model.quantizer.observe(latents, codes, world.rank, world.size)
+            means, *sums = world.sum(means, *mine)
+            statistics = Statistics(*sums)
+        return dict(zip(terms[0], means, strict=True)), statistics
+
+    def _learn(self, statistics: Statistics | None) -> None:
+        """Move weights, codebooks and their average."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+        if statistics is not None and not self.freezes:
+            self.model.quantizer.learn(statistics)
+        self.average.update_parameters(self.model)
+
+    def _teach(self, adversary: Adversary, passed: Sequence[Passed]) -> dict[str, Tensor]:
+        """Let the discriminators learn from this step's output; returns their metrics over all processes."""
+        reference = torch.cat([part.reference for part in passed])
+        metrics = adversary.learn(reference, torch.cat([part.decoded for part in passed]))
+        [sums] = self.world.sum(torch.stack([*metrics.values()]))
+        return dict(zip(metrics, sums / self.world.size, strict=True))
+
+    def _handover(self) -> float:
+        """How far the hand-over to the spectral losses has come, 0 to 1."""
+        loss = self.recipe.loss
+        return min(1.0, max(0.0, (self.step - loss.handover_start) / max(1, loss.handover_steps)))
+
+    def _loss_weights(self) -> dict[str, float]:
+        share, config = self.adversarial_share or 0.0, self.recipe.discriminator
+        adversarial = {"adversarial": share * config.adversarial, "feature": share * config.feature}
+        return loss_weights(self.recipe.loss, self._handover()) | adversarial
+
+    def _begin_with(self, init: Path) -> None:
+        model = weights.load(init, self.device)
+        if differing := sizes_that_differ(model.config, self.recipe.model):
+            raise ConfigError(f"{init} is a model of other sizes than the recipe's: {', '.join(differing)}")
+        self.model.load_state_dict(model.state_dict())
+        for book in self.model.quantizer.books:
+            book.restart()
+        if self.recipe.phases.decoder_only_from == 0:
+            info = registry.describe(init)
+            self.decodes = (info.fingerprint, *info.decodes)
+
+    def state(self) -> dict[str, Any]:
+        """All that training goes on from."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "decodes": list(self.decodes),
+            "guard": self.guard.state(),
+            "adversary": None if self.adversary is None else self.adversary.state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned, also before there were a guard and discriminators."""
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.decodes = tuple(state.get("decodes", ()))
+        if "guard" in state:
+            self.guard.load_state(state["guard"])
+        if self.adversary is not None and state.get("adversary") is not None:
+            self.adversary.load_state(state["adversary"])
+        self.has_codebooks = _are_set(self.model.quantizer)
+        self._connect()
+
+
+def _are_set(quantizer: Bottleneck) -> bool:
+    """Whether all codebooks, if there are any, have been set: the vectors given to their codes were counted."""
+    return all(bool(book.counts.any()) for book in quantizer.books)
+
+
+def count(module: nn.Module) -> int:
+    """Numbers in its parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _parallel(model: nn.Module, device: torch.device) -> DistributedDataParallel:
+    """The model as one of several alike, whose gradients are averaged; buffers change alike by themselves."""
+    gpu = [device] if device.type == "cuda" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.14 has a new name for `broadcast_buffers`
+        return DistributedDataParallel(model, gpu, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def _check_shares(recipe: Recipe, world: World) -> None:
+    batch, accumulate = recipe.data.batch_size, recipe.optimizer.accumulate
+    if batch % (world.size * accumulate):
+        raise ConfigError(
+            f"data.batch_size = {batch} cannot be shared out evenly among {world.size} processes "
+            f"times {accumulate} parts (optimizer.accumulate); choose a multiple of {world.size * accumulate}"
+        )
+
+
+def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for everything; or Muon for the pointwise layers' matrices and AdamW for the rest."""
+    adamw = {"lr": config.learning_rate, "betas": config.betas, "weight_decay": config.weight_decay}
+    if config.kind == "adamw":
+        return [torch.optim.AdamW(model.parameters(), **adamw, fused=True)]  # type: ignore[arg-type]
+    pointwise = [p for name, p in model.named_parameters() if name.endswith(("expand.weight", "contract.weight"))]
+    chosen = set(map(id, pointwise))
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    muon = torch.optim.Muon(
+        pointwise, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    return [muon, torch.optim.AdamW(rest, **adamw, fused=True)]  # type: ignore[arg-type]
+
+
+def learning_rate_share(step: int, recipe: Recipe) -> float:
+    """Linear warm-up, then a cosine down to `final_share` at the last step."""
+    config = recipe.optimizer
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.run.steps)))
+    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    return warmup * (config.final_share + (1 - config.final_share) * cosine)
+
+
+def loss_weights(config: LossConfig, handover: float) -> dict[str, float]:
+    """Weight of each loss term by its name, `handover` of the way from signs to spectra."""
+    spectral = {"mel": config.mel, "magnitude": config.magnitude, "complex": config.complex} | used_perceptual(config)
+    return {
+        "signed": config.signed + handover * (config.signed_final - config.signed),
+        **{name: handover * weight for name, weight in spectral.items()},
+        "commitment": config.commitment,
+        "codebook": config.codebook,
+        "divergence": config.divergence,
+        "sparse": config.sparse,
+        "contractive": config.contractive,
+    }
+
+
+def used_perceptual(config: LossConfig) -> dict[str, float]:
+    """Weights of the perceptual losses that are in use, by name."""
+    weights = {name: float(getattr(config, name)) for name in PERCEPTUAL}
+    return {name: weight for name, weight in weights.items() if weight > 0}

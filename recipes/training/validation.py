@@ -1,0 +1,107 @@
+"""Quick scores of a model in training, on whole held-out files. The full set of scores lives elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vqcodec.errors import AudioError
+from vqcodec.models.autoencoder import Autoencoder
+from vqcodec.models.bottlenecks.codebook import perplexity
+from vqcodec.models.config import ModelConfig
+from vqcodec.models.layers import Stream
+
+from ..data.folders import Example
+from ..metrics import si_sdr
+from .losses.spectral import spectral_losses
+
+SHORTEST_S = 1.0
+"""Files shorter than this are left out: they are mostly silence."""
+
+SCORES = {"mel": False, "magnitude": False, "complex": False, "si_sdr": True, "perplexity_min": True}
+"""What `validate` scores, by the name before "@", and whether higher is better."""
+
+OF_CODES = ("perplexity_min",)
+"""The scores among these that there are only with codes."""
+
+
+@torch.no_grad()
+def validate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool) -> dict[str, float]:
+    """Mean scores over whole recordings, at a quarter, half and all of the stages; or without codes.
+
+    Args:
+        model: what is scored.
+        recordings: whole ones; short ones are left out.
+        quantizes: whether its bottleneck is in the path.
+
+    Returns:
+        "mel@S", "magnitude@S", "complex@S" (lower is better) and "si_sdr@S" in dB (higher is better) for S stages,
+        S = 0 without codes; with codes "perplexity_min", the lowest perplexity of any stage over all of them together.
+    """
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    scores: dict[str, list[float]] = {}
+    codes = []
+    coded = quantizes and model.config.has_codes
+    for recording in recordings:
+        waveform, target = recording.waveform[0].numpy(), recording.target[0].numpy()
+        if len(waveform) < SHORTEST_S * model.config.sample_rate:
+            continue
+        latents = _encode(model, waveform, device)
+        if coded:
+            codes.append(model.quantizer.encode(latents))
+            passed = {used: model.quantizer.decode(codes[-1][:, :used]) for used in listened_to(model.config)}
+        else:
+            passed = {0: model.quantizer(latents).latents if quantizes else latents}
+        for used, decoder_input in passed.items():
+            for name, value in _score(model, decoder_input, target).items():
+                scores.setdefault(f"{name}@{used}", []).append(value)
+    model.train(training)
+    means = {name: float(np.mean(values)) for name, values in scores.items()}
+    if codes:
+        together = torch.cat(codes, dim=-1)[0]  # [stage, frame]
+        means["perplexity_min"] = min(float(perplexity(row, model.config.codebook_size)) for row in together)
+    return means
+
+
+def listened_to(config: ModelConfig) -> list[int]:
+    """The numbers of stages that are listened to: a quarter, half and all, where these will do; [0] without codes."""
+    most = config.num_stages
+    wanted = sorted({max(1, most // 4), max(1, most // 2), most})
+    return [stages for stages in wanted if stages in config.stage_choices] or [0]
+
+
+@torch.no_grad()
+def without_codes(model: Autoencoder, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What comes back of [sample] through a model whose bottleneck has no codes [sample]."""
+    latents = _encode(model, waveform, next(model.parameters()).device)
+    decoded: NDArray[np.float32] = _decode(model, model.quantizer(latents).latents, len(waveform))[0].cpu().numpy()
+    return decoded
+
+
+def _encode(model: Autoencoder, waveform: NDArray[np.float32], device: torch.device) -> torch.Tensor:
+    samples = model.config.num_frames(len(waveform)) * model.config.hop_length
+    padded = np.pad(waveform, (0, samples - len(waveform)))
+    latents: torch.Tensor = model.encoder(torch.from_numpy(padded).to(device)[None, None], Stream())
+    return latents
+
+
+def _decode(model: Autoencoder, latents: torch.Tensor, samples: int) -> torch.Tensor:
+    """[1, dim, frame] -> [1, sample], without the codec's delay."""
+    delay = model.config.delay
+    waveform: torch.Tensor = model.decoder(latents, Stream())[:, 0, delay : delay + samples]
+    return waveform
+
+
+def _score(model: Autoencoder, latents: torch.Tensor, waveform: NDArray[np.float32]) -> dict[str, float]:
+    output = _decode(model, latents, len(waveform))
+    reference = torch.from_numpy(waveform).to(output.device)[None]
+    spectral = spectral_losses(output, reference, model.config.sample_rate)
+    scores = {name: float(value) for name, value in spectral._asdict().items()}
+    with contextlib.suppress(AudioError):  # undefined for a silent clip, or for what a diverged model returns
+        scores["si_sdr"] = si_sdr(waveform, output[0].cpu().numpy())
+    return scores

@@ -1,0 +1,161 @@
+"""The command line as a process of its own: pipes, signals and full disks."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from synthetic import voice
+from vqcodec import bitstream
+
+MODEL = str(Path(__file__).parents[1] / "golden" / "tiny.safetensors")
+COMMAND = [sys.executable, "-m", "vqcodec"]
+
+
+def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *map(str, arguments)], **{**pipes, **options})  # type: ignore[call-overload]
+
+
+def run(*arguments: object, input: bytes = b"", code: int = 0, **options: object) -> tuple[bytes, str]:
+    """Standard output and standard error of one command line."""
+    with start(*arguments, **options) as process:
+        output, errors = process.communicate(input, timeout=300)
+    assert process.returncode == code, errors.decode()
+    assert b"Traceback" not in errors and b"Exception ignored" not in errors, errors.decode()
+    return output, errors.decode()
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("process") / "speech.wav"
+    soundfile.write(path, voice(3.0), 16000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def long_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Long enough to be interrupted: 40 minutes."""
+    path = tmp_path_factory.mktemp("process") / "long.wav"
+    with soundfile.SoundFile(path, "w", 16000, 1, "PCM_16") as file:
+        ten_seconds = voice(10.0)
+        for _ in range(240):
+            file.write(ten_seconds)
+    return path
+
+
+@pytest.fixture
+def vq(tmp_path: Path) -> Path:
+    """A .vq file that needs no model to be described."""
+    header = bitstream.Header(
+        fingerprint=bytes(8),
+        sample_rate=16000,
+        source_sample_rate=16000,
+        channels=1,
+        num_samples=15000,
+        hop_length=320,
+        stages=3,
+        bits_per_code=10,
+    )
+    with open(tmp_path / "a.vq", "wb") as file:
+        writer = bitstream.Writer(file, header)
+        writer.write(bitstream.Packet(50, bytes(header.payload_bytes(50))))
+        writer.finish(15000)
+    return tmp_path / "a.vq"
+
+
+def test_pipes(speech: Path) -> None:
+    encode = start("encode", "-", "-", "--model", MODEL, stderr=subprocess.DEVNULL)
+    decode = start("decode", "-", "-", "--model", MODEL, stdin=encode.stdout, stderr=subprocess.DEVNULL)
+    with encode, decode:
+        assert encode.stdin is not None and encode.stdout is not None
+        encode.stdout.close()
+        encode.stdin.write(speech.read_bytes())
+        encode.stdin.close()
+        back, _ = decode.communicate(timeout=300)
+    assert (encode.returncode, decode.returncode) == (0, 0)
+    assert back.startswith(b"RIFF") and len(back) == 44 + 2 * 48000
+
+
+def test_named_pipes(speech: Path, tmp_path: Path) -> None:
+    """They can be read once only."""
+    for command, source, target in (("encode", speech, "a.vq"), ("decode", tmp_path / "a.vq", "a.wav")):
+        pipe = tmp_path / f"{command}.pipe"
+        os.mkfifo(pipe)
+        with start(command, pipe, tmp_path / target, "--model", MODEL) as process:
+            pipe.write_bytes(source.read_bytes())
+            _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors.decode()
+    assert soundfile.info(tmp_path / "a.wav").frames == 48000
+
+
+def test_usage_names_the_command(tmp_path: Path) -> None:
+    output, errors = run("encode", code=2, cwd=tmp_path)
+    assert output == b""
+    assert errors.startswith("Usage: vqcodec encode")
+
+
+def test_bad_input_is_one_line(tmp_path: Path) -> None:
+    output, errors = run("encode", "missing.wav", "a.vq", "--model", MODEL, code=1, cwd=tmp_path)
+    assert output == b""
+    assert errors == "vqcodec: error: missing.wav: there is no such file\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_full_disk(speech: Path, vq: Path) -> None:
+    for arguments in (["encode", speech, "-", "--model", MODEL], ["info", vq]):
+        with open("/dev/full", "wb") as full:
+            _, errors = run(*arguments, code=1, stdout=full)
+        assert len(errors.splitlines()) == 1
+        assert "No space left" in errors
+    _, errors = run("encode", speech, "/dev/full", "--force", "--model", MODEL, code=1)
+    assert "No space left" in errors and len(errors.splitlines()) == 1
+
+
+def test_file_size_limit(speech: Path, tmp_path: Path) -> None:
+    """What a full disk does to a file: the writing fails half-way, and nothing stays behind."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    arguments = ("encode", speech, tmp_path / "a.vq", "--model", MODEL)
+    _, errors = run(*arguments, code=1, preexec_fn=limit, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert len(errors.splitlines()) == 1 and "a.vq" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_target(speech: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    _, errors = run("encode", speech, tmp_path / "a.vq", "--model", MODEL, code=1)
+    assert len(errors.splitlines()) == 1 and "a.vq" in errors
+
+
+def test_a_reader_that_has_enough(vq: Path) -> None:
+    for arguments in (["info", *[vq] * 2000], ["decode", "--help"]):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        with os.fdopen(write_end, "wb") as closed:
+            _, errors = run(*arguments, code=1, stdout=closed)
+        assert errors == ""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_leave_nothing_behind(long_speech: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with start("encode", long_speech, tmp_path / "a.vq", "--model", MODEL) as process:
+        until = time.monotonic() + 120
+        while not list(tmp_path.iterdir()) and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors.decode()
+    assert b"Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []

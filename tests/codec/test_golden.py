@@ -1,0 +1,52 @@
+"""Files of format version 1, made once and never again, still decode to the same codes and the same sound."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqcodec import Codec, Encoded
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+FINGERPRINT = "5611297bb24039b956b34d1bd4711e8fdd5d866328920dd56bba939e9372d789"
+NAMES = sorted(path.stem for path in GOLDEN.glob("*.vq"))
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec.load(GOLDEN / "tiny.safetensors", "cpu")
+
+
+def test_all_are_there() -> None:
+    assert NAMES == ["mono", "one_sample", "packets", "peeled", "rate_44100", "stereo", "unknown_length"]
+
+
+def test_the_fingerprint(codec: Codec) -> None:
+    assert codec.fingerprint == FINGERPRINT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_codes(name: str) -> None:
+    expected = np.load(GOLDEN / f"{name}.npz")
+    encoded = Encoded.load(GOLDEN / f"{name}.vq")
+    assert np.array_equal(encoded.codes, expected["codes"])
+    assert encoded.num_samples == expected["num_samples"]
+    assert encoded.source_sample_rate == expected["source_sample_rate"]
+    assert encoded.fingerprint == FINGERPRINT[:16]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_waveform(codec: Codec, name: str) -> None:
+    expected = np.load(GOLDEN / f"{name}.npz")
+    waveform = codec.decode(GOLDEN / f"{name}.vq")
+    assert waveform.shape[-1] == -(-int(expected["num_samples"]) * 16_000 // int(expected["source_sample_rate"]))
+    np.testing.assert_allclose(waveform[:, :: int(expected["step"])], expected["waveform"], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_written_again_byte_for_byte(name: str) -> None:
+    data = (GOLDEN / f"{name}.vq").read_bytes()
+    if name == "unknown_length":
+        assert data[25:30] == b"\xff" * 5
+        data = Encoded.from_bytes(data).to_bytes()[:32] + data[32:]
+    assert Encoded.from_bytes(data).to_bytes() == data
