@@ -107,6 +107,9 @@ class LossConfig(_Section):
     magnitude: NotNegative = 1.0
     """Of log magnitudes bin by bin: the mel loss alone lets a few coefficients stand for a whole band."""
     complex: NotNegative = 0.5
+    draws: AtLeastOne = 2
+    """Waveforms that a stochastic decoder (model.decoder_stochastic) draws for each item. Its spectral losses are
+    energy scores: those of the draws, less half of what they are from one another. The others are means over them."""
     intelligibility: NotNegative = 0.0
     """1 - correlation of short-time envelopes in third-octave bands, after STOI."""
     loudness: NotNegative = 0.0

@@ -35,6 +35,11 @@ class Codebook(nn.Module):
         """Whether the vectors are a parameter."""
         return isinstance(self.vectors, nn.Parameter)
 
+    @property
+    def is_set(self) -> bool:
+        """Whether vectors have ever been assigned to its codes."""
+        return bool(self.counts.any())
+
     def learn_by_gradient(self) -> None:
         """Make the vectors a parameter, which the running sums move no longer."""
         if not self.by_gradient:

@@ -86,13 +86,17 @@ class ResidualVQ(WithCodebooks):
 
     @torch.no_grad()
     def initialise(self, latents: Tensor, iterations: int = 10) -> None:
-        """Set every codebook by k-means on its true residuals, stage by stage, from latents [batch, dim, frame]."""
+        """Set codebooks by k-means on their true residuals, stage by stage, from latents [batch, dim, frame].
+
+        Those that were set before stay as they are: they are the first ones of a stack that has grown.
+        """
         self.fit(to_vectors(latents), self.generator, iterations)
 
     def fit(self, x: Tensor, generator: torch.Generator, iterations: int) -> Tensor:
-        """Set every codebook likewise, from x [vector, dim]. Returns what the stack leaves of it [vector, dim]."""
+        """Set codebooks likewise, from x [vector, dim]. Returns what the stack leaves of it [vector, dim]."""
         for book in self.books:
-            book.initialise(x, generator, iterations)
+            if not book.is_set:
+                book.initialise(x, generator, iterations)
             x = x - book.vectors[book.nearest(x)]
         return x
 

@@ -22,51 +22,23 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vqcodec.errors import ConfigError
-from vqcodec.models import checkpoint as weights
 from vqcodec.models import registry
 from vqcodec.models.autoencoder import Autoencoder, Reconstruction
 from vqcodec.models.bottlenecks.base import Bottleneck, Statistics
 from vqcodec.models.layers import Stream, compress
 
-from ..config import LossConfig, OptimizerConfig, Recipe, sizes_that_differ
+from ..config import OptimizerConfig, Recipe
 from ..data.folders import Example
 from ..distributed import World
 from .adversarial import Adversary
 from .gradient_guard import Guard
-from .losses.perceptual import PERCEPTUAL
-from .losses.regularisers import activations, contraction, sparsity
-from .losses.spectral import signed_energy, signed_error, spectral_losses
+from .losses.regularisers import activations
+from .losses.spectral import signed_energy
+from .objective import Objective, Part, Whole
+from .warm_start import begin_with
 
 CONTRACTED_FRAMES = 16
 """Latent frames, from the beginning of each crop, that the contractive loss looks at: it takes second derivatives."""
-
-
-class Part(NamedTuple):
-    """What one forward and backward pass works on: this process's share of a batch, or a part of that."""
-
-    waveform: Tensor
-    """[item, 1, sample]"""
-    target: Tensor
-    """[item, 1, sample]"""
-    coefficients: Tensor
-    """Compressed MDCT coefficients of the target [item, mdct_hop, mdct frame]"""
-    stages: Tensor
-    """In use, for each item [item]"""
-    stages_share: float
-    """Their mean over the mean of the whole batch."""
-    noise: Tensor | None
-    """White, for what takes the quantizer's place or for a bottleneck that samples [item, dim, frame]; else None."""
-    probe: Tensor | None
-    """Random signs for the contractive loss [item, dim, frame]; None if it is not in use."""
-
-
-class Whole(NamedTuple):
-    """What the terms of every part are relative to, over all parts of all processes."""
-
-    energy: Tensor
-    """Of the target's coefficients, mean over the parts []"""
-    activations: Tensor | None
-    """Of the latents, for the sparse loss [dim]; None if it is not in use."""
 
 
 class Passed(NamedTuple):
@@ -114,6 +86,7 @@ class Trainer:
         moving = get_ema_multi_avg_fn(recipe.optimizer.weight_ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.model, multi_avg_fn=moving, use_buffers=True)
         self.adversary = None if recipe.phases.adversarial_from is None else Adversary(recipe, device, world)
+        self.objective = Objective(recipe, self.model, self.adversary)
         self._connect()
 
     @property
@@ -151,14 +124,6 @@ class Trainer:
         return start is not None and self.step >= start
 
     @property
-    def adversarial_share(self) -> float | None:
-        """Of the weights of the adversarial losses, at this step; None before their phase."""
-        start = self.recipe.phases.adversarial_from
-        if self.adversary is None or start is None or self.step < start:
-            return None
-        return self.adversary.weight(self.step - start)
-
-    @property
     def learning_rate(self) -> float:
         """At this step."""
         return self.recipe.optimizer.learning_rate * learning_rate_share(self.step, self.recipe)
@@ -189,7 +154,7 @@ class Trainer:
             self._learn(statistics)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        if self.adversary is not None and self.adversarial_share is not None:
+        if self.adversary is not None and self.objective.adversarial_share(self.step) is not None:
             metrics |= self._teach(self.adversary, passed) if accepted else self.adversary.metrics
         if statistics is not None:
             metrics["perplexity"] = statistics.perplexity
@@ -237,6 +202,7 @@ class Trainer:
         model.quantizer.generator.manual_seed(int(rng.integers(2**63)))
         frames = batch.waveform.shape[-1] // recipe.model.latent_hop
         stages, noise, probe = self._draw_stages(rng), self._draw_noise(frames), self._draw_probe(frames)
+        keys = torch.from_numpy(rng.integers(2**31, size=(self._draws, recipe.data.batch_size)))
         mine, parts = self.world.share(recipe.data.batch_size), []
         each = len(mine) // recipe.optimizer.accumulate
         for first in range(0, len(mine), each):
@@ -247,7 +213,8 @@ class Trainer:
             share = float(stages[here].mean() / stages.mean())
             used = torch.from_numpy(stages[here]).to(self.device)
             drawn = [None if values is None else values[here].to(self.device) for values in (noise, probe)]
-            parts.append(Part(waveform, target, coefficients, used, share, *drawn))
+            of_noise = keys[:, here].to(self.device)
+            parts.append(Part(waveform, target, coefficients, used, share, *drawn, of_noise))
         return parts
 
     def _draw_stages(self, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -273,6 +240,11 @@ class Trainer:
         shape = self._shape(min(frames, CONTRACTED_FRAMES))
         return 2.0 * torch.randint(2, shape, generator=self.model.quantizer.generator) - 1
 
+    @property
+    def _draws(self) -> int:
+        """Waveforms that are drawn for each item."""
+        return self.recipe.loss.draws if self.recipe.model.decoder_stochastic else 1
+
     def _shape(self, frames: int) -> tuple[int, int, int]:
         """Of the latents of the whole batch."""
         return self.recipe.data.batch_size, self.recipe.model.latent_dim, frames
@@ -280,14 +252,14 @@ class Trainer:
     def _mean_energy(self, parts: Sequence[Part]) -> Tensor:
         """What the signed error is relative to [], mean over all parts of all processes."""
         focus = self.recipe.loss.signed_focus
-        return self._mean([signed_energy(self._heard(part.coefficients), focus) for part in parts])
+        return self._mean([signed_energy(self.objective.heard(part.coefficients), focus) for part in parts])
 
     @torch.no_grad()
     def _mean_activations(self, parts: Sequence[Part]) -> Tensor | None:
         """What the sparse loss is about [dim], mean over all parts of all processes; None if it is not in use."""
         if self.freezes or not self.recipe.loss.sparse:
             return None
-        with self._autocast():
+        with self.objective.autocast():
             latents = [self.model.encoder(part.waveform, Stream()) for part in parts]
         return self._mean([activations(values.float()) for values in latents])
 
@@ -296,60 +268,16 @@ class Trainer:
         [total] = self.world.sum(torch.stack([*of_parts]).sum(0))
         return total / (len(of_parts) * self.world.size)
 
-    def _heard(self, coefficients: Tensor) -> Tensor:
-        """The target's coefficients that the decoder has answered by the end [item, mdct_hop, mdct frame]."""
-        config = self.recipe.model
-        return coefficients[..., : coefficients.shape[-1] - config.lookahead * config.stride]
-
     def _pass(self, part: Part, whole: Whole, last: bool) -> Passed:
         """Forward and backward: adds this part's gradients; the last one averages them over the processes."""
         local = nullcontext() if last or self._parallel is None else self._parallel.no_sync()
         with local:
-            with self._autocast():
-                output = self._forward(part.waveform, part.stages, self.quantizes, part.noise)
-            decoded, reference = self._aligned(output, part)
-            terms = self._loss_terms(output, part, whole, decoded, reference)
-            weights = self._loss_weights()
-            loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-            (loss / self.recipe.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
-        terms = {name: value.detach() for name, value in terms.items()} | {"loss": loss.detach()}
+            outcome = self.objective(self._forward, part, whole, self.step, self.quantizes)
+            (outcome.loss / self.recipe.optimizer.accumulate).backward()  # type: ignore[no-untyped-call]
+        terms = {name: value.detach() for name, value in outcome.terms.items()} | {"loss": outcome.loss.detach()}
+        output = outcome.output
         codes = None if output.quantized is None else output.quantized.codes
-        return Passed(terms, decoded.detach(), reference, output.latents.detach(), codes)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
-
-    def _aligned(self, output: Reconstruction, part: Part) -> tuple[Tensor, Tensor]:
-        """The output, and the target that it is to equal, without the codec's delay [item, 1, sample]."""
-        delay = self.recipe.model.delay
-        return output.waveform[..., delay:], part.target[..., : part.target.shape[-1] - delay]
-
-    def _loss_terms(
-        self, output: Reconstruction, part: Part, whole: Whole, decoded: Tensor, reference: Tensor
-    ) -> dict[str, Tensor]:
-        config = self.recipe.model
-        coefficients = output.coefficients[..., config.lookahead * config.stride :].float()
-        target = self._heard(part.coefficients)
-        terms = {"signed": signed_error(coefficients, target, self.recipe.loss.signed_focus, whole.energy)}
-        if self._handover() > 0:
-            terms |= spectral_losses(decoded[:, 0], reference[:, 0], config.sample_rate)._asdict()
-            for name in used_perceptual(self.recipe.loss):
-                terms[name] = PERCEPTUAL[name](decoded[:, 0], reference[:, 0], config.sample_rate)
-        if self.adversary is not None and self.adversarial_share:
-            terms |= self.adversary.terms(reference, decoded)
-        if output.quantized is not None:
-            terms |= {name: part.stages_share * value for name, value in output.quantized.losses.items()}
-        return terms | self._regularisers(output.latents, part, whole)
-
-    def _regularisers(self, latents: Tensor, part: Part, whole: Whole) -> dict[str, Tensor]:
-        """Terms of the latents alone, as far as they are in use."""
-        terms = {}
-        if whole.activations is not None:
-            terms["sparse"] = sparsity(latents, self.recipe.loss.sparse_rho, whole.activations)
-        if part.probe is not None:
-            beginning = part.waveform[..., : part.probe.shape[-1] * self.recipe.model.latent_hop]
-            terms["contractive"] = contraction(lambda x: self.model.encoder(x, Stream()), beginning, part.probe)
-        return terms
+        return Passed(terms, outcome.decoded.detach(), outcome.reference, output.latents.detach(), codes)
 
     def _over_all(self, passed: Sequence[Passed]) -> tuple[dict[str, Tensor], Statistics | None]:
         """Mean terms over all parts of all processes, and what codebooks learn from the latents of all of them."""
@@ -381,23 +309,8 @@ class Trainer:
         [sums] = self.world.sum(torch.stack([*metrics.values()]))
         return dict(zip(metrics, sums / self.world.size, strict=True))
 
-    def _handover(self) -> float:
-        """How far the hand-over to the spectral losses has come, 0 to 1."""
-        loss = self.recipe.loss
-        return min(1.0, max(0.0, (self.step - loss.handover_start) / max(1, loss.handover_steps)))
-
-    def _loss_weights(self) -> dict[str, float]:
-        share, config = self.adversarial_share or 0.0, self.recipe.discriminator
-        adversarial = {"adversarial": share * config.adversarial, "feature": share * config.feature}
-        return loss_weights(self.recipe.loss, self._handover()) | adversarial
-
     def _begin_with(self, init: Path) -> None:
-        model = weights.load(init, self.device)
-        if differing := sizes_that_differ(model.config, self.recipe.model):
-            raise ConfigError(f"{init} is a model of other sizes than the recipe's: {', '.join(differing)}")
-        self.model.load_state_dict(model.state_dict())
-        for book in self.model.quantizer.books:
-            book.restart()
+        begin_with(self.model, init)
         if self.recipe.phases.decoder_only_from == 0:
             info = registry.describe(init)
             self.decodes = (info.fingerprint, *info.decodes)
@@ -433,7 +346,7 @@ class Trainer:
 
 def _are_set(quantizer: Bottleneck) -> bool:
     """Whether all codebooks, if there are any, have been set: the vectors given to their codes were counted."""
-    return all(bool(book.counts.any()) for book in quantizer.books)
+    return all(book.is_set for book in quantizer.books)
 
 
 def count(module: nn.Module) -> int:
@@ -478,23 +391,3 @@ def learning_rate_share(step: int, recipe: Recipe) -> float:
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.run.steps)))
     warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
     return warmup * (config.final_share + (1 - config.final_share) * cosine)
-
-
-def loss_weights(config: LossConfig, handover: float) -> dict[str, float]:
-    """Weight of each loss term by its name, `handover` of the way from signs to spectra."""
-    spectral = {"mel": config.mel, "magnitude": config.magnitude, "complex": config.complex} | used_perceptual(config)
-    return {
-        "signed": config.signed + handover * (config.signed_final - config.signed),
-        **{name: handover * weight for name, weight in spectral.items()},
-        "commitment": config.commitment,
-        "codebook": config.codebook,
-        "divergence": config.divergence,
-        "sparse": config.sparse,
-        "contractive": config.contractive,
-    }
-
-
-def used_perceptual(config: LossConfig) -> dict[str, float]:
-    """Weights of the perceptual losses that are in use, by name."""
-    weights = {name: float(getattr(config, name)) for name in PERCEPTUAL}
-    return {name: weight for name, weight in weights.items() if weight > 0}

@@ -123,9 +123,10 @@ def train(
 
 
 def fine_tuning(recipe: Recipe) -> Recipe:
-    """The recipe for a run that begins with trained weights: the hand-over to the spectral losses is behind them."""
+    """The recipe for a run that begins with trained weights: codebooks and spectral losses are in from the start."""
     loss = recipe.loss.model_copy(update={"handover_start": 0, "handover_steps": 0})
-    return recipe.model_copy(update={"loss": loss})
+    quantizer = recipe.quantizer.model_copy(update={"start_step": 0})
+    return recipe.model_copy(update={"loss": loss, "quantizer": quantizer})
 
 
 def _loop(trainer: Trainer, source: Source, out: Path, display: Display, interrupted: list[int]) -> None:

@@ -121,7 +121,7 @@ def test_discriminators_come_in_alone_then_ever_louder() -> None:
     _, metrics = take_steps(recipe(*ADVERSARIAL), World())
     assert ["discriminator" in values for values in metrics] == [False] * 4 + [True] * 5
     assert ["adversarial" in values for values in metrics] == [False] * 7 + [True] * 2  # after 2 alone, from share 0
-    before = Trainer(recipe(*ADVERSARIAL), CPU, World())._loss_weights()
+    before = Trainer(recipe(*ADVERSARIAL), CPU, World()).objective.weights(0)
     assert before["adversarial"] == before["feature"] == 0
 
 

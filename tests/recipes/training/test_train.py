@@ -26,7 +26,8 @@ from vqcodec.recipes.training import checkpoints, memory
 from vqcodec.recipes.training.best import Best
 from vqcodec.recipes.training.checkpoints import export
 from vqcodec.recipes.training.metrics_log import Logbook, Meter
-from vqcodec.recipes.training.step import Trainer, learning_rate_share, loss_weights
+from vqcodec.recipes.training.objective import loss_weights
+from vqcodec.recipes.training.step import Trainer, learning_rate_share
 from vqcodec.recipes.training.tensorboard import spectrogram
 from vqcodec.recipes.training.train import train
 

@@ -1,0 +1,177 @@
+"""What a step minimises: forward pass, loss terms and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vqcodec.models.autoencoder import Autoencoder, Reconstruction
+from vqcodec.models.layers import Stream
+
+from ..config import LossConfig, Recipe
+from .adversarial import Adversary
+from .losses.perceptual import PERCEPTUAL
+from .losses.regularisers import contraction, sparsity
+from .losses.spectral import energy_score, signed_error
+
+
+class Part(NamedTuple):
+    """What one forward and backward pass works on: this process's share of a batch, or a part of that."""
+
+    waveform: Tensor
+    """[item, 1, sample]"""
+    target: Tensor
+    """[item, 1, sample]"""
+    coefficients: Tensor
+    """Compressed MDCT coefficients of the target [item, mdct_hop, mdct frame]"""
+    stages: Tensor
+    """In use, for each item [item]"""
+    stages_share: float
+    """Their mean over the mean of the whole batch."""
+    noise: Tensor | None
+    """White, for what takes the quantizer's place or for a bottleneck that samples [item, dim, frame]; else None."""
+    probe: Tensor | None
+    """Random signs for the contractive loss [item, dim, frame]; None if it is not in use."""
+    keys: Tensor
+    """Of the noise that a stochastic decoder draws with, int64 [draw, item]"""
+
+
+class Whole(NamedTuple):
+    """What the terms of every part are relative to, over all parts of all processes."""
+
+    energy: Tensor
+    """Of the target's coefficients, mean over the parts []"""
+    activations: Tensor | None
+    """Of the latents, for the sparse loss [dim]; None if it is not in use."""
+
+
+class Outcome(NamedTuple):
+    """A part after the forward pass."""
+
+    terms: dict[str, Tensor]
+    """Loss terms by name, unweighted []"""
+    loss: Tensor
+    """Their weighted sum []"""
+    decoded: Tensor
+    """The first draw [item, 1, sample], in line with `reference`"""
+    reference: Tensor
+    """[item, 1, sample]"""
+    output: Reconstruction
+
+
+class Objective:
+    """The loss of one part of a batch, as a function of the step.
+
+    Args:
+        recipe: sizes, losses and their weights.
+        model: encoder, bottleneck and decoder; what the terms of the latents alone look at.
+        adversary: the discriminators, if the recipe has any.
+    """
+
+    def __init__(self, recipe: Recipe, model: Autoencoder, adversary: Adversary | None) -> None:
+        self.recipe, self.model, self.adversary = recipe, model, adversary
+
+    def __call__(
+        self, forward: Callable[..., Reconstruction], part: Part, whole: Whole, step: int, quantizes: bool
+    ) -> Outcome:
+        """Forward pass and loss.
+
+        Args:
+            forward: the model, or what wraps it for several processes or a compiler.
+            part: of a batch.
+            whole: what its terms are relative to.
+            step: of the run.
+            quantizes: whether the quantizer is in the path.
+        """
+        with self.autocast():
+            output = forward(part.waveform, part.stages, quantizes, part.noise, part.keys)
+        delay = self.recipe.model.delay
+        draws, reference = output.draws[..., delay:], part.target[..., : part.target.shape[-1] - delay]
+        terms = self._waveform_terms(draws, reference, step)
+        terms |= self._coefficient_terms(output, part, whole)
+        terms |= self._latent_terms(output, part, whole)
+        weights = self.weights(step)
+        loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+        return Outcome(terms, loss, draws[0], reference, output)
+
+    def autocast(self) -> torch.autocast:
+        """The precision that the networks compute in."""
+        device = next(self.model.parameters()).device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.recipe.run.precision == "bf16")
+
+    def weights(self, step: int) -> dict[str, float]:
+        """Weight of each loss term at a step, by name."""
+        share, config = self.adversarial_share(step) or 0.0, self.recipe.discriminator
+        adversarial = {"adversarial": share * config.adversarial, "feature": share * config.feature}
+        return loss_weights(self.recipe.loss, self.handover(step)) | adversarial
+
+    def handover(self, step: int) -> float:
+        """How far the hand-over to the spectral losses has come at a step, 0 to 1."""
+        loss = self.recipe.loss
+        return min(1.0, max(0.0, (step - loss.handover_start) / max(1, loss.handover_steps)))
+
+    def adversarial_share(self, step: int) -> float | None:
+        """Of the weights of the adversarial losses, at a step; None before their phase."""
+        start = self.recipe.phases.adversarial_from
+        if self.adversary is None or start is None or step < start:
+            return None
+        return self.adversary.weight(step - start)
+
+    def heard(self, coefficients: Tensor) -> Tensor:
+        """The target's coefficients that the decoder has answered by the end [item, mdct_hop, mdct frame]."""
+        config = self.recipe.model
+        return coefficients[..., : coefficients.shape[-1] - config.lookahead * config.stride]
+
+    def _waveform_terms(self, draws: Tensor, reference: Tensor, step: int) -> dict[str, Tensor]:
+        """Terms of the waveforms [draw, item, 1, sample] against [item, 1, sample]: means over the draws."""
+        rate, terms = self.recipe.model.sample_rate, {}
+        if self.handover(step) > 0:
+            terms |= energy_score(draws[:, :, 0], reference[:, 0], rate)._asdict()
+            flat, repeated = draws[:, :, 0].flatten(0, 1), reference[:, 0].repeat(len(draws), 1)
+            for name in used_perceptual(self.recipe.loss):
+                terms[name] = PERCEPTUAL[name](flat, repeated, rate)
+        if self.adversary is not None and self.adversarial_share(step):
+            terms |= self.adversary.terms(reference, draws[0])
+        return terms
+
+    def _coefficient_terms(self, output: Reconstruction, part: Part, whole: Whole) -> dict[str, Tensor]:
+        config = self.recipe.model
+        means = output.coefficients.mean[..., config.lookahead * config.stride :].float()
+        return {
+            "signed": signed_error(means, self.heard(part.coefficients), self.recipe.loss.signed_focus, whole.energy)
+        }
+
+    def _latent_terms(self, output: Reconstruction, part: Part, whole: Whole) -> dict[str, Tensor]:
+        """The bottleneck's own losses, and terms of the latents alone, as far as they are in use."""
+        terms = {}
+        if output.quantized is not None:
+            terms |= {name: part.stages_share * value for name, value in output.quantized.losses.items()}
+        if whole.activations is not None:
+            terms["sparse"] = sparsity(output.latents, self.recipe.loss.sparse_rho, whole.activations)
+        if part.probe is not None:
+            beginning = part.waveform[..., : part.probe.shape[-1] * self.recipe.model.latent_hop]
+            terms["contractive"] = contraction(lambda x: self.model.encoder(x, Stream()), beginning, part.probe)
+        return terms
+
+
+def loss_weights(config: LossConfig, handover: float) -> dict[str, float]:
+    """Weight of each loss term by its name, `handover` of the way from signs to spectra."""
+    spectral = {"mel": config.mel, "magnitude": config.magnitude, "complex": config.complex} | used_perceptual(config)
+    return {
+        "signed": config.signed + handover * (config.signed_final - config.signed),
+        **{name: handover * weight for name, weight in spectral.items()},
+        "commitment": config.commitment,
+        "codebook": config.codebook,
+        "divergence": config.divergence,
+        "sparse": config.sparse,
+        "contractive": config.contractive,
+    }
+
+
+def used_perceptual(config: LossConfig) -> dict[str, float]:
+    """Weights of the perceptual losses that are in use, by name."""
+    weights = {name: float(getattr(config, name)) for name in PERCEPTUAL}
+    return {name: weight for name, weight in weights.items() if weight > 0}
