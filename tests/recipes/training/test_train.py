@@ -281,7 +281,7 @@ def test_checkpoints_of_steps_to_come_are_dropped(tmp_path: Path) -> None:
 SAVE_FOR_EVER = """
 import sys, torch
 from pathlib import Path
-from vqcodec.recipes import checkpoints
+from vqcodec.recipes.training import checkpoints
 run, step = Path(sys.argv[1]), 0
 while True:
     step += 1
