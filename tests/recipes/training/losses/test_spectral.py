@@ -14,6 +14,7 @@ from vqcodec.recipes.training.losses.spectral import (
     MEL_BINS,
     POWER,
     compress_complex,
+    energy_score,
     log_magnitude,
     log_mel,
     signed_error,
@@ -128,3 +129,35 @@ def test_focus_makes_strong_coefficients_count() -> None:
     weak_lost, strong_lost = torch.tensor([[[0.0, 0.8]]]), torch.tensor([[[0.1, 0.7]]])
     assert signed_error(weak_lost, target, 0.0) == pytest.approx(float(signed_error(strong_lost, target, 0.0)))
     assert signed_error(weak_lost, target, 1.0) < 0.3 * signed_error(strong_lost, target, 1.0)
+
+
+def test_one_draw_has_its_plain_losses(clean: torch.Tensor) -> None:
+    draw = noisy(clean, 0.01)
+    assert energy_score(draw[None], clean, RATE) == spectral_losses(draw, clean, RATE)
+    twice = energy_score(torch.stack([draw, draw]), clean, RATE)
+    for found, expected in zip(twice, spectral_losses(draw, clean, RATE), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("draws", [2, 3])
+def test_the_energy_score_is_least_for_draws_that_are_distributed_as_the_target(draws: int) -> None:
+    """White noise of one level, against draws of several: its mean, too little, as much, too much."""
+    generator = torch.Generator().manual_seed(0)
+    target = 0.1 * torch.randn(8, RATE, generator=generator)
+    scores = {}
+    for level in (0.0, 0.05, 0.1, 0.2):
+        drawn = level * torch.randn(draws, 8, RATE, generator=generator)
+        scores[level] = energy_score(drawn, target, RATE)
+    for term in ("mel", "magnitude", "complex"):
+        values = {level: float(getattr(score, term)) for level, score in scores.items()}
+        assert min(values, key=lambda level: values[level]) == 0.1, term
+    plain = {level: float(spectral_losses(torch.zeros_like(target), target, RATE).complex) for level in (0.0,)}
+    assert float(scores[0.1].complex) < plain[0.0]
+
+
+def test_the_energy_score_by_hand(clean: torch.Tensor) -> None:
+    a, b = noisy(clean, 0.01), noisy(clean, 0.02)
+    score = energy_score(torch.stack([a, b]), clean, RATE)
+    apart, first, second = spectral_losses(a, b, RATE), spectral_losses(a, clean, RATE), spectral_losses(b, clean, RATE)
+    for found, x, y, z in zip(score, first, second, apart, strict=True):
+        torch.testing.assert_close(found, (x + y - z) / 2)
