@@ -52,9 +52,12 @@ class Decoder(nn.Module):
             self.project_spread = nn.Linear(width, c.spread_bins)
             nn.init.zeros_(self.project_spread.weight)
             nn.init.constant_(self.project_spread.bias, _SPREAD_START)
+            self.register_buffer("texture_mean", torch.ones(c.spread_bins))
             self.register_buffer("texture_scale", torch.ones(c.spread_bins))
+        self.texture_mean: Tensor
+        """Factors of the means in decoding, calibrated after training [spread_bins]."""
         self.texture_scale: Tensor
-        """Share of the spread that decoding makes use of, by coefficient [spread_bins]."""
+        """Factors of the spreads likewise [spread_bins]."""
 
     def forward(self, latents: Tensor, stream: Stream, texture: float = 1.0) -> Tensor:
         """Latents -> waveform, the same whenever they are decoded.
@@ -67,14 +70,14 @@ class Decoder(nn.Module):
         Returns:
             [batch, 1, sample], `ModelConfig.delay` samples late.
         """
-        coefficients = self.coefficients(latents, stream)
-        if coefficients.spread is None:
-            return self.synthesise(coefficients.mean, stream)
-        frames = coefficients.mean.shape[-1]
+        mean, spread = self.coefficients(latents, stream)
+        if spread is None:
+            return self.synthesise(mean, stream)
         keys = torch.full((1,), DECODING_KEY, device=latents.device)
-        noise = texture_noise(keys, stream.count(self, frames), coefficients.spread)
-        scale = texture * self.texture_scale[:, None]
-        return self.synthesise(add_noise(coefficients, scale * noise), stream)
+        noise = texture_noise(keys, stream.count(self, spread.shape[-1]), spread)
+        gain = (1 + texture * (self.texture_mean - 1))[:, None]
+        scale = (texture * self.texture_scale)[:, None]
+        return self.synthesise(with_high(mean, gain * high_part(mean, spread) + scale * spread * noise), stream)
 
     def draw(self, coefficients: Coefficients, keys: Tensor, stream: Stream) -> Tensor:
         """Waveforms drawn with their full spread, for training.
@@ -93,7 +96,7 @@ class Decoder(nn.Module):
             drawn = mean.expand(len(keys), *mean.shape)
         else:
             noise = texture_noise(keys.flatten(), 0, spread).unflatten(0, keys.shape)
-            drawn = add_noise(Coefficients(mean, spread), noise)
+            drawn = with_high(mean, high_part(mean, spread) + spread * noise)
         return self.synthesise(drawn.flatten(0, 1), stream).unflatten(0, keys.shape)
 
     def coefficients(self, latents: Tensor, stream: Stream) -> Coefficients:
@@ -123,11 +126,12 @@ def texture_noise(keys: Tensor, first_frame: int, spread: Tensor) -> Tensor:
     return texture.draws(keys, first_frame, spread.shape[-1], spread.shape[-2])
 
 
-def add_noise(coefficients: Coefficients, noise: Tensor) -> Tensor:
-    """Mean plus spread times noise [..., bin, frame] in the highest coefficients -> [..., mdct_hop, mdct frame]."""
-    mean, spread = coefficients
-    assert spread is not None
-    without = mean.shape[-2] - spread.shape[-2]
-    high = mean[..., without:, :] + spread * noise
-    low = mean[..., :without, :].expand(*high.shape[:-2], without, -1)
-    return torch.cat([low, high], dim=-2)
+def high_part(mean: Tensor, spread: Tensor) -> Tensor:
+    """The coefficients that have a spread [..., spread_bins, frame]."""
+    return mean[..., mean.shape[-2] - spread.shape[-2] :, :]
+
+
+def with_high(mean: Tensor, high: Tensor) -> Tensor:
+    """Coefficients [batch, mdct_hop, frame] with others for the highest ones [..., batch, spread_bins, frame]."""
+    low = mean[..., : mean.shape[-2] - high.shape[-2], :]
+    return torch.cat([low.expand(*high.shape[:-2], *low.shape[-2:]), high], dim=-2)

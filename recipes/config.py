@@ -198,6 +198,16 @@ class QuantizerConfig(_Section):
     """Share of a batch that uses all stages; the others use a random number of them."""
 
 
+class TextureConfig(_Section):
+    """How a stochastic decoder (model.decoder_stochastic) decodes; set on held-out speech before every validation."""
+
+    scale: Share = 0.45
+    """Share of the spreads in use. Draws with all of them are distributed as speech is, each for itself; together they
+    sound rough, as neighbours in speech are not independent."""
+    restored: Share = 0.5
+    """Share of the energy in dB, lost by that, that a gain gives back, by coefficient."""
+
+
 class RunConfig(_Section):
     """Length, precision and housekeeping."""
 
@@ -229,6 +239,7 @@ class Recipe(_Section):
     quantizer: QuantizerConfig = QuantizerConfig()
     phases: PhaseConfig = PhaseConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    texture: TextureConfig = TextureConfig()
     run: RunConfig = RunConfig()
 
     def to_dict(self) -> dict[str, Any]:

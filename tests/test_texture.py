@@ -15,7 +15,7 @@ from vqcodec.errors import ConfigError
 from vqcodec.models import checkpoint
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
-from vqcodec.models.decoder import Coefficients, add_noise
+from vqcodec.models.decoder import high_part, with_high
 from vqcodec.models.layers import Stream
 from vqcodec.models.texture import draws, partial_table
 
@@ -85,13 +85,13 @@ def test_draws_are_what_they_always_were() -> None:
     assert draws(keys(0), 2**31, 1, 1).isfinite().all()
 
 
-def test_noise_enters_high_coefficients_only() -> None:
-    coefficients = Coefficients(torch.zeros(2, 160, 3), torch.full((2, CONFIG.spread_bins, 3), 0.5))
-    drawn = add_noise(coefficients, draws(keys(1), 0, 3, CONFIG.spread_bins))
-    assert drawn.shape == (2, 160, 3)
-    assert not drawn[:, :CUT].any()
-    assert (drawn[:, CUT:] != 0).all()
-    assert torch.equal(drawn[0], drawn[1])
+def test_high_coefficients_are_replaced_and_no_others() -> None:
+    mean, high = torch.randn(2, 160, 3), torch.randn(4, 2, CONFIG.spread_bins, 3)
+    whole = with_high(mean, high)
+    assert whole.shape == (4, 2, 160, 3)
+    assert torch.equal(whole[:, :, CUT:], high)
+    assert torch.equal(whole[:, :, :CUT], mean[None, :, :CUT].expand(4, -1, -1, -1))
+    assert torch.equal(with_high(mean, high_part(mean, high[0])), mean)
 
 
 def test_first_bin_follows_the_frequency() -> None:

@@ -31,6 +31,7 @@ from ..config import OptimizerConfig, Recipe
 from ..data.folders import Example
 from ..distributed import World
 from .adversarial import Adversary
+from .calibration import calibrate
 from .gradient_guard import Guard
 from .losses.regularisers import activations
 from .losses.spectral import signed_energy
@@ -160,6 +161,13 @@ class Trainer:
             metrics["perplexity"] = statistics.perplexity
         self.step += 1
         return metrics | {"gradient_norm": norm, "skipped": torch.tensor(float(self.guard.skipped))}
+
+    def calibrate(self, recordings: Sequence[Example]) -> None:
+        """Set how the averaged model decodes, on whole recordings; nothing if its decoder does not sample."""
+        if self.recipe.model.decoder_stochastic:
+            calibrate(self.averaged, recordings, self.has_codebooks, self.recipe.texture)
+            self.model.decoder.texture_mean.copy_(self.averaged.decoder.texture_mean)
+            self.model.decoder.texture_scale.copy_(self.averaged.decoder.texture_scale)
 
     @torch.no_grad()
     def initialise_codebooks(self, batches: Iterable[Example]) -> None:

@@ -149,6 +149,7 @@ def _loop(trainer: Trainer, source: Source, out: Path, display: Display, interru
                 display.update(trainer.step, run.steps, metrics, perplexities)
             if source.held_out and (trainer.step % run.validate_every == 0 or trainer.step == run.steps):
                 quantizes = trainer.has_codebooks
+                trainer.calibrate(source.held_out)
                 scores = validate(trainer.averaged, source.held_out, quantizes)
                 log.validation(trainer.step, scores, trainer.averaged, quantizes)
                 display.validation(trainer.step, scores)

@@ -42,21 +42,17 @@ def validate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool)
         "mel@S", "magnitude@S", "complex@S" (lower is better) and "si_sdr@S" in dB (higher is better) for S stages,
         S = 0 without codes; with codes "perplexity_min", the lowest perplexity of any stage over all of them together.
     """
-    training, device = model.training, next(model.parameters()).device
+    training = model.training
     model.eval()
     scores: dict[str, list[float]] = {}
     codes = []
-    coded = quantizes and model.config.has_codes
     for recording in recordings:
         waveform, target = recording.waveform[0].numpy(), recording.target[0].numpy()
         if len(waveform) < SHORTEST_S * model.config.sample_rate:
             continue
-        latents = _encode(model, waveform, device)
-        if coded:
-            codes.append(model.quantizer.encode(latents))
-            passed = {used: model.quantizer.decode(codes[-1][:, :used]) for used in listened_to(model.config)}
-        else:
-            passed = {0: model.quantizer(latents).latents if quantizes else latents}
+        passed, of_recording = decoder_inputs(model, waveform, quantizes)
+        if of_recording is not None:
+            codes.append(of_recording)
         for used, decoder_input in passed.items():
             for name, value in _score(model, decoder_input, target).items():
                 scores.setdefault(f"{name}@{used}", []).append(value)
@@ -66,6 +62,21 @@ def validate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool)
         together = torch.cat(codes, dim=-1)[0]  # [stage, frame]
         means["perplexity_min"] = min(float(perplexity(row, model.config.codebook_size)) for row in together)
     return means
+
+
+def decoder_inputs(
+    model: Autoencoder, waveform: NDArray[np.float32], quantizes: bool
+) -> tuple[dict[int, torch.Tensor], torch.Tensor | None]:
+    """What the decoder gets of [sample] with each of the `listened_to` stages, and the codes, if there are any.
+
+    Returns:
+        Latents [1, dim, frame] by the number of stages, 0 without codes; codes of all stages [1, stage, frame].
+    """
+    latents = _encode(model, waveform, next(model.parameters()).device)
+    if not (quantizes and model.config.has_codes):
+        return {0: model.quantizer(latents).latents if quantizes else latents}, None
+    codes = model.quantizer.encode(latents)
+    return {used: model.quantizer.decode(codes[:, :used]) for used in listened_to(model.config)}, codes
 
 
 def listened_to(config: ModelConfig) -> list[int]:
