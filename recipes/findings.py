@@ -19,6 +19,11 @@ from .metrics import METRICS, Metric
 from .results import Interval, Result, Summary, SystemFacts
 from .store import REFERENCE, Evaluation
 
+TRAINED_ON = "†"
+"""Behind the label of a score that the model was trained on."""
+
+TRAINED_ON_NOTE = "the model was trained on a loss that imitates this score, so it is no independent judge"
+
 _BAND_LIMIT = "band-"
 
 
@@ -51,6 +56,13 @@ class Score:
 
     metric: Metric
     decimals: int
+    trained_on: bool = False
+    """The evaluated model was trained on a loss that imitates it."""
+
+    @property
+    def label(self) -> str:
+        """What a reader sees, marked if the model was trained on it."""
+        return marked(self.metric.label, self.trained_on)
 
     @property
     def direction(self) -> str:
@@ -108,6 +120,11 @@ class Ranking:
         return f"{names.get(place, f'{_ordinal(place)} worst')} of {count}"
 
 
+def marked(label: str, trained_on: bool) -> str:
+    """The label of a score, with a dagger if the model was trained on it."""
+    return f"{label} {TRAINED_ON}" if trained_on else label
+
+
 def codecs_of(evaluation: Evaluation, summaries: Sequence[Summary]) -> list[Codec]:
     """All codecs that have results: the one that the report is about, the others, and last the ceilings."""
     measured = {one.system for one in evaluation.results}
@@ -149,7 +166,8 @@ def scores_of(evaluation: Evaluation) -> list[Score]:
             means = {system: float(np.mean(some)) for system, some in values.items()}
             largest = max([mean for system, mean in means.items() if system not in ceilings] or means.values())
             magnitude = math.floor(math.log10(largest)) if largest > 0 else 0
-            found.append(Score(metric=metric, decimals=min(4, max(0, 2 - magnitude))))
+            trained_on = metric.name in evaluation.facts.trained_on_scores
+            found.append(Score(metric=metric, decimals=min(4, max(0, 2 - magnitude)), trained_on=trained_on))
     return found
 
 
