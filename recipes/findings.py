@@ -22,7 +22,7 @@ from .store import REFERENCE, Evaluation
 TRAINED_ON = "†"
 """Behind the label of a score that the model was trained on."""
 
-TRAINED_ON_NOTE = "the model was trained on a loss that imitates this score, so it is no independent judge"
+TRAINED_ON_NOTE = "the model was trained on a loss that imitates this score, which is no independent judge of it"
 
 _BAND_LIMIT = "band-"
 

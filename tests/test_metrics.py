@@ -129,7 +129,7 @@ def test_visqol_of_identical_waveforms_depends_on_the_recording() -> None:
         assert 3.7 < score(sound, sound, RATE) < 4.8
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name != "lattice_db"])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("lattice_db", "plcmos")])
 def test_more_noise_is_worse(name: str, speech: Sound) -> None:
     score = function(name)
     values = [score(speech, mnru(speech, ratio_db), RATE) for ratio_db in (30, 20, 10, 0)]
@@ -156,8 +156,8 @@ def test_other_sample_rates_are_resampled(name: str) -> None:
         torchaudio.functional.resample(sound, 3 * RATE, RATE, lowpass_filter_width=128, rolloff=0.96).numpy()
         for sound in tensors
     ]
-    # Where the two resamplers' filters end, only the log-spectral distance looks closely.
-    tolerance = 0.1 if name == "lsd" else 0.01
+    # Where the two resamplers' filters end, only the log-spectral distance and PLCMOS look closely.
+    tolerance = {"lsd": 0.1, "plcmos": 0.2}.get(name, 0.01)
     assert score(*high, 3 * RATE) == pytest.approx(score(low[0], low[1], RATE), abs=tolerance)
 
 
@@ -464,6 +464,14 @@ def test_plcmos_hears_what_its_authors_let_it_hear(sound: Sound) -> None:
 
     wanted = plcmos.PLCMOS.stft_transform(plcmos.PLCMOS.__new__(plcmos.PLCMOS), sound)
     assert mos_models._plcmos_features(sound)[0, 0] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_plcmos_hears_gaps_and_noise(speech: Sound) -> None:
+    score, gaps = function("plcmos"), speech.copy()
+    for start in range(0, len(gaps), 1600):
+        gaps[start : start + 480] = 0
+    assert score(speech, speech, RATE) > score(speech, gaps, RATE) + 0.2
+    assert score(speech, speech, RATE) > score(speech, mnru(speech, 10), RATE) + 0.2
 
 
 def test_plcmos_has_the_same_listeners_every_time(speech: Sound, degraded: Sound) -> None:

@@ -19,11 +19,13 @@ from synthetic import voice
 from vqcodec import Codec, audio
 from vqcodec.cli.main import app
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
+from vqcodec.models import registry
 from vqcodec.recipes import checkpoints, config, memory
 from vqcodec.recipes.best import Best
 from vqcodec.recipes.board import spectrogram
 from vqcodec.recipes.checkpoints import export
 from vqcodec.recipes.distributed import World
+from vqcodec.recipes.imitated import imitated_scores
 from vqcodec.recipes.logbook import Logbook, Meter
 from vqcodec.recipes.shards import open_source
 from vqcodec.recipes.train import train
@@ -349,6 +351,8 @@ def test_the_best_weights_can_be_exported(finished: Path, tmp_path: Path) -> Non
     assert export(run, tmp_path / "best.safetensors", best=True, report=print) == 5
     assert export(run, tmp_path / "last.safetensors", report=print) == 8
     assert Codec.load(tmp_path / "best.safetensors").name == "tiny"
+    trained_on = registry.describe(tmp_path / "best.safetensors").trained_on_scores
+    assert trained_on == imitated_scores(checkpoints.recorded(run).loss) != ()
     (run / "checkpoints" / "best.pt").unlink()
     with pytest.raises(ConfigError, match="no best checkpoint"):
         export(run, tmp_path / "none.safetensors", best=True, report=print)
