@@ -83,8 +83,8 @@ def _plcmos_features(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, PLCMOS_WINDOW)[::PLCMOS_HOP]
     power = np.abs(np.fft.rfft(windows * np.hamming(PLCMOS_WINDOW + 1)[:-1])) ** 2
     weakest = power[power > 0].min() * 10**-12.0 if power.any() else 10**-8.0
-    features: NDArray[np.float32] = np.float32(np.log(np.where(power > 0, power, weakest)) / 20)[None, None]
-    return features
+    features: NDArray[np.float64] = np.log(np.where(power > 0, power, weakest)) / 20
+    return features[None, None].astype(np.float32)
 
 
 @functools.cache

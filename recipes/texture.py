@@ -98,7 +98,8 @@ def _active_pieces(powers: NDArray[np.float64]) -> NDArray[np.bool_]:
     courses = np.stack([_course(power) for power in powers])
     loudest = courses.max(axis=1, keepdims=True)
     active = (courses > ACTIVE * loudest) & (loudest > LEAST_BAND * loudest.max())
-    return _pieces(active).mean(axis=-1) > 0.7
+    mostly: NDArray[np.bool_] = _pieces(active).mean(axis=-1) > 0.7
+    return mostly
 
 
 def _modulation(powers: NDArray[np.float64], active: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -142,5 +143,5 @@ def _cells(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
 
     spectrum = librosa.stft(waveform, n_fft=FLATNESS_WINDOW, hop_length=FLATNESS_WINDOW // 4, pad_mode="reflect")
     first, last = (hz * FLATNESS_WINDOW // RATE for hz in (LOW_HZ, HIGH_HZ))
-    power = np.abs(spectrum[first:last]).astype(np.float64) ** 2
+    power: NDArray[np.float64] = np.abs(spectrum[first:last]).astype(np.float64) ** 2
     return power.reshape(-1, FLATNESS_BINS, power.shape[-1])

@@ -89,7 +89,7 @@ def test_neither_depends_on_the_level(gain: float) -> None:
 
 
 def test_flatness_of_spectra_that_are_known() -> None:
-    """Half of every band has 10 dB more: 5 in the mean of the decibels, 7.4 in the mean power; windows smear the step."""
+    """Half of every band has 10 dB more: 5 in the mean of the decibels, 7.4 in the mean power; windows smear it."""
     hiss = np.random.default_rng(0).standard_normal(10 * RATE).astype(np.float32)
     hz = np.fft.rfftfreq(len(hiss), 1 / RATE)
     gain = np.where(hz % 500 < 250, 10**0.5, 1.0)

@@ -16,11 +16,12 @@ import numpy as np
 from vqcodec.files import atomic_output
 
 from .. import figures, pages
+from ..findings import TRAINED_ON, TRAINED_ON_NOTE
 from ..metrics import METRICS
 from . import tables
 from .findings import best_by_budget, expectations, largest_bias
 from .members import TRAINED
-from .results import Findings, Result, label
+from .results import Findings, Result
 
 PAGE_NAME = "report.html"
 
@@ -99,7 +100,9 @@ def _render(findings: Findings) -> str:
         best=best_by_budget(findings),
         gap=findings.gap_db,
         expectations=expectations(findings),
-        scores=[METRICS[name] for name in findings.scores],
+        scores=[findings.label(name) for name in findings.scores],
+        trained_on_mark=TRAINED_ON,
+        trained_on_note=TRAINED_ON_NOTE,
         scored=len(findings.files(findings.scores[0])) if findings.scores else 0,
         biased=largest_bias(findings.results),
         notes=findings.notes,
@@ -168,7 +171,7 @@ def _all_axes(findings: Findings) -> list[_Axes]:
     heard = [
         _Axes(
             name=f"{name}-{axis}",
-            title=label(name) + words,
+            title=findings.label(name) + words,
             axis=", ".join(part for part in (METRICS[name].unit, "higher is better") if part),
             rate_axis=rate_axis,
             rate=rate,
