@@ -135,6 +135,8 @@ def _show(evaluation: Evaluation) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE
+
     summaries = evaluation.summaries
     first = [Text(one.system.title) for one in summaries], [f"{one.bitrate_bps.value / 1000:.2f}" for one in summaries]
     columns = [*_score_columns(evaluation), *_speed_columns(evaluation)]
@@ -149,17 +151,21 @@ def _show(evaluation: Evaluation) -> None:
         for row in zip(*first, *(cells for _, cells in shown), strict=True):
             table.add_row(*row)
         console.print(table)
+    if evaluation.facts.trained_on_scores.intersection(evaluation.facts.metrics):
+        note(f"{TRAINED_ON}: {TRAINED_ON_NOTE}")
     for failure in evaluation.failures:
         note(f"skipped {failure.file}{f' with {failure.system}' if failure.system else ''}: {failure.reason}")
 
 
 def _score_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
     """A column a score: the mean and half its interval."""
+    from vqcodec.recipes.imitated import marked
     from vqcodec.recipes.metrics import METRICS
 
     for name in evaluation.facts.metrics:
         found = [one.scores.get(name) for one in evaluation.summaries]
-        yield METRICS[name].label, [f"{one.value:.3g} ±{round(one.half_width, 9):.1g}" if one else "–" for one in found]
+        label = marked(METRICS[name].label, name in evaluation.facts.trained_on_scores)
+        yield label, [f"{one.value:.3g} ±{round(one.half_width, 9):.1g}" if one else "–" for one in found]
 
 
 def _speed_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:

@@ -36,6 +36,7 @@ def _facts(model: registry.ModelInfo) -> dict[str, Any]:
         "codebook_size": config.codebook_size,
         "bitrates_bps": list(config.bitrates_bps),
         "latency_s": config.latency_s,
+        "trained_on_scores": model.trained_on_scores,
     }
 
 

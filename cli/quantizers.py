@@ -101,10 +101,13 @@ def _show(found: Findings) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE
     from vqcodec.recipes.laboratory.tables import columns, row_heads
 
     console = Console(width=None if sys.stdout.isatty() else UNLIMITED)
     heads, rest = row_heads(found), columns(found)
+    if any(TRAINED_ON in column.heading for column in rest):
+        note(f"{TRAINED_ON}: {TRAINED_ON_NOTE}")
     room = console.width - max((len(head) for head, _ in heads), default=0) - COLUMN_WIDTH
     while rest:
         fitting = max(1, room // COLUMN_WIDTH)

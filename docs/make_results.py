@@ -19,12 +19,13 @@ from pydantic import TypeAdapter
 from vqcodec.recipes.benchmark import report as bench
 from vqcodec.recipes.benchmark.tables import tables
 from vqcodec.recipes.evaluation.analysis import is_ceiling
+from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE, marked
 from vqcodec.recipes.metrics import METRICS
 from vqcodec.recipes.results import Interval, Summary
 
 DOCS = Path(__file__).resolve().parent
 PICTURE = "results/quality.svg"
-DRAWN = ("pesq_wb", "stoi", "visqol")
+PANELS = 3
 COLOURS = ("#1f5aa8", "#c4500c", "#0a8060", "#a8418f", "#7a6a00", "#4f4f4f", "#00808f", "#b02030")
 MARKERS = "os^Dvp*X"
 
@@ -35,13 +36,26 @@ def main(folder: Path = DOCS) -> None:
     summaries = TypeAdapter(list[Summary]).validate_python(content["systems"])
     speeds = bench.load(DOCS / "results" / "bench.json")
     (folder / "results").mkdir(exist_ok=True)
-    draw(summaries, folder / PICTURE)
+    trained_on = trained_on_scores(content)
+    draw(summaries, trained_on, folder / PICTURE)
     (folder / "RESULTS.md").write_text(page(content, summaries, speeds), encoding="utf-8")
 
 
-def draw(summaries: Sequence[Summary], path: Path) -> None:
-    """Scores against bitrate, a panel a score."""
-    shown = [name for name in DRAWN if any(name in one.scores for one in summaries)]
+def trained_on_scores(content: dict[str, Any]) -> frozenset[str]:
+    """The scores that the model's losses imitate, as far as the measurements say so."""
+    return frozenset(content["model"].get("trained_on_scores") or ())
+
+
+def ordered_scores(summaries: Sequence[Summary], trained_on: frozenset[str]) -> list[str]:
+    """The scores that were measured, the independent ones first."""
+    measured = [name for name in METRICS if any(name in one.scores for one in summaries)]
+    return sorted(measured, key=lambda name: name in trained_on)
+
+
+def draw(summaries: Sequence[Summary], trained_on: frozenset[str], path: Path) -> None:
+    """The first few scores against bitrate, a panel a score; only independent ones if there are any."""
+    measured = ordered_scores(summaries, trained_on)
+    shown = ([name for name in measured if name not in trained_on] or measured)[:PANELS]
     curves: dict[str, list[Summary]] = {}
     for one in summaries:
         if not is_ceiling(one.system):
@@ -67,7 +81,7 @@ def draw(summaries: Sequence[Summary], path: Path) -> None:
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
             axes.set_xlabel("kbit/s")
-            axes.set_title(METRICS[name].label)
+            axes.set_title(marked(METRICS[name].label, name in trained_on))
             axes.grid(color="#dddddd")
             axes.spines[["top", "right"]].set_visible(False)
         handles, labels = axes.get_legend_handles_labels()
@@ -92,9 +106,11 @@ def page(content: dict[str, Any], summaries: Sequence[Summary], speeds: bench.Re
 
 def quality(content: dict[str, Any], summaries: Sequence[Summary]) -> list[str]:
     """Scores of all systems."""
-    scores = [METRICS[name] for name in METRICS if any(name in one.scores for one in summaries)]
+    trained_on = trained_on_scores(content)
+    scores = [METRICS[name] for name in ordered_scores(summaries, trained_on)]
+    labels = {metric.name: marked(metric.label, metric.name in trained_on) for metric in scores}
     seconds = max(one.duration_s for one in summaries)
-    directions = (f"{metric.label} {'↑' if metric.higher_is_better else '↓'}" for metric in scores)
+    directions = (f"{labels[metric.name]} {'↑' if metric.higher_is_better else '↓'}" for metric in scores)
     heads = ["codec", "kbit/s", *directions, "encode", "decode"]
     model = content["model"]
     return [
@@ -112,7 +128,8 @@ def quality(content: dict[str, Any], summaries: Sequence[Summary]) -> list[str]:
         "",
         *markdown(heads, (quality_row(one, [metric.name for metric in scores]) for one in summaries)),
         "",
-        *(f"- {metric.label}: {_first_line(metric.function.__doc__)}" for metric in scores),
+        *([f"{TRAINED_ON}: {TRAINED_ON_NOTE}; the independent scores come first.", ""] if trained_on else []),
+        *(f"- {labels[metric.name]}: {_first_line(metric.function.__doc__)}" for metric in scores),
         "",
         "Versions: " + "; ".join(dict.fromkeys(one.system.version for one in summaries if one.system.version)) + ".",
         *[f"- {note}" for note in content["notes"]],

@@ -1,8 +1,8 @@
 """Model files: safetensors <-> configuration, weights and fingerprint.
 
 A model file holds what coding needs and nothing else: every parameter and every codebook's vectors as
-float16, and as metadata `format`, `config` (JSON), `fingerprint`, `parameters` and, if given, `decodes` and `training`
-(JSON both).
+float16, and as metadata `format`, `config` (JSON), `fingerprint`, `parameters` and, if given, `decodes`, `training` and
+`trained_on_scores` (JSON all three).
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def save(
     model: Autoencoder,
     training: Mapping[str, Any] | None = None,
     decodes: Sequence[str] = (),
+    trained_on_scores: Sequence[str] | None = None,
 ) -> str:
     """Write a model file, replacing `path` only once all is written. Returns the fingerprint.
 
@@ -60,6 +61,7 @@ def save(
         model: on any device, in any floating-point type.
         training: what is worth knowing about the training, as far as JSON can hold it.
         decodes: fingerprints of earlier models with the same codebooks, whose files this one decodes as well.
+        trained_on_scores: names of the scores that its losses imitate; None if that is not known.
 
     Raises:
         VqcodecError: a weight is NaN or too large for float16, or the file cannot be written.
@@ -75,6 +77,8 @@ def save(
     }
     if decodes:
         metadata["decodes"] = json.dumps(list(decodes))
+    if trained_on_scores is not None:
+        metadata["trained_on_scores"] = json.dumps(list(trained_on_scores))
     if training is not None:
         metadata["training"] = json.dumps(training)
     write_whole(Path(path), to_bytes(tensors, metadata))

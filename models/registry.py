@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ _SUFFIX = ".safetensors"
 _FORMER = _WEIGHTS / "former.json"
 """Fingerprints of weights that shipped once, with the model's name and where to have them."""
 
+_FRONT_MATTER = re.compile(r"\+\+\+\n(.*?)^\+\+\+$", re.DOTALL | re.MULTILINE)
 _SHA256 = re.compile("[0-9a-f]{64}")
 _JSON_NAMES: Mapping[type, str] = {dict: "object", list: "list"}
 _MAX_METADATA_CHARACTERS = 1 << 20
@@ -55,6 +57,8 @@ class ModelInfo:
     """Size of the file."""
     training: Mapping[str, Any]
     """Whatever was noted down about the training."""
+    trained_on_scores: tuple[str, ...] | None
+    """Names of the scores that the losses of its training imitate; None if neither the file nor its card says so."""
 
 
 def names() -> tuple[str, ...]:
@@ -106,6 +110,7 @@ def describe(path: str | os.PathLike[str]) -> ModelInfo:
         parameters=int(parameters),
         bytes=path.stat().st_size,
         training=_json_entry(path, metadata, "training", dict) if "training" in metadata else {},
+        trained_on_scores=_trained_on_scores(path, metadata),
     )
 
 
@@ -127,6 +132,28 @@ def whereabouts(start: bytes) -> str:
         if bytes.fromhex(former["fingerprint"]).startswith(start):
             return f"the model {former['name']} ({shown}); {former['where']}"
     return f"a model with fingerprint {shown}, which has never shipped; ask whoever encoded it for the weights"
+
+
+def _trained_on_scores(path: Path, metadata: Mapping[str, str]) -> tuple[str, ...] | None:
+    key = "trained_on_scores"
+    names = _json_entry(path, metadata, key, list) if key in metadata else _card(path).get(key)
+    if names is None:
+        return None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise CorruptFile(f"{path}: {key!r} is no list of names")
+    return tuple(names)
+
+
+def _card(path: Path) -> Mapping[str, Any]:
+    """The front matter of the model card beside a model file: TOML between two lines of "+++"; empty without one."""
+    card = path.with_suffix(".md")
+    try:
+        found = _FRONT_MATTER.match(card.read_text(encoding="utf-8"))
+        return tomllib.loads(found[1]) if found else {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CorruptFile(f"{card}: the front matter of the model card cannot be read: {error}") from error
 
 
 def _metadata(path: Path) -> Mapping[str, str]:

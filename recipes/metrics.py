@@ -5,8 +5,8 @@ Each takes (reference, decoded, sample_rate): two float waveforms [sample] of on
 identical waveforms get. Where a score is undefined it raises AudioError; none is ever NaN. All of them raise it for
 waveforms that are empty, differ in length or hold NaN.
 
-PESQ, STOI, ViSQOL and DNSMOS need the `eval` extra (`pip install 'vqcodec[eval]'`). Models are loaded once a process
-and keep to one thread; ViSQOL may be called from one thread at a time only.
+PESQ, STOI, ViSQOL, DNSMOS and PLCMOS need the `eval` extra (`pip install 'vqcodec[eval]'`). Models are loaded once a
+process and keep to one thread; ViSQOL may be called from one thread at a time only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +27,9 @@ from numpy.typing import NDArray
 from vqcodec import audio
 from vqcodec.errors import AudioError
 
+from . import mos_models, texture_scores
+
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
     from visqol import VisqolApi
 
 Waveform = NDArray[np.floating]
@@ -46,9 +46,10 @@ PESQ_LONGEST_S = 30
 VISQOL_SHORTEST = 10_240
 """Samples: one patch of 20 frames behind the first 9 (80 ms frames, 20 ms apart)."""
 
-DNSMOS_WINDOW_S = 9.01
-DNSMOS_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)
-"""From the network's overall quality to MOS, highest power first; as published with the model."""
+FRAME_RATE_HZ = 50.0
+"""Latents a second of the codec whose lattice is looked for, where nothing else is said."""
+LATTICE_SHORTEST = 8000
+"""Samples: one piece of an envelope."""
 
 MEL_BANDS = {32: 5, 64: 10, 128: 20, 256: 40, 512: 80, 1024: 160, 2048: 320}
 """Mel bands for each window in samples."""
@@ -59,6 +60,77 @@ FRAME = 512
 POWER_FLOOR_DB = -100.0
 """Of the log-spectral distance, per bin, against a sine of full scale."""
 CEPSTRAL_COEFFICIENTS = 24
+
+
+def p808(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> float:
+    """DNSMOS P.808 quality, MOS from about 1 to 5, higher is better; Reddy et al. 2021, at 16 kHz.
+
+    What listeners would say on the scale of ITU-T P.808. Judges the decoded waveform alone, so compare with what the
+    reference itself gets. The model is that of the package `speechmos`, another network than that of `dnsmos_ovrl`;
+    mean over the same windows.
+    """
+    _, waveform = _pair(reference, decoded, sample_rate, RATE)
+    return _finite("P.808", mos_models.dnsmos_p808(waveform))
+
+
+def plcmos(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> float:
+    """PLCMOS version 2, MOS from about 1 to 5, higher is better; Diener et al. 2023, at 16 kHz.
+
+    Trained on listeners' opinions of speech with gaps that were filled in, it is sensitive to what sounds synthetic.
+    Judges the decoded waveform alone, so compare with what the reference itself gets; level matters. The model is that
+    of the package `speechmos`; mean over 15 random listeners, who are the same every time.
+    """
+    _, waveform = _pair(reference, decoded, sample_rate, RATE)
+    return _finite("PLCMOS", mos_models.plcmos(waveform))
+
+
+def dnsmos_ovrl(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> float:
+    """DNSMOS P.835 overall quality, MOS from about 1 to 5, higher is better; Reddy et al. 2022, at 16 kHz.
+
+    Judges the decoded waveform alone, so compare with what the reference itself gets; level matters. The model is that
+    of the package `speechmos`, and the windows are those of its authors' script: 9.01 s each, one a second, mean over
+    them; a shorter recording is repeated.
+    """
+    _, waveform = _pair(reference, decoded, sample_rate, RATE)
+    return _finite("DNSMOS", mos_models.dnsmos_overall(waveform))
+
+
+def lattice_db(
+    reference: Waveform, decoded: Waveform, sample_rate: int = RATE, frame_rate_hz: float = FRAME_RATE_HZ
+) -> float:
+    """Lattice: how much a codec's frame rate is heard as a buzz, in dB over the reference; lower is better, at 16 kHz.
+
+    A decoder that repeats a pattern in every frame puts lines at multiples of the frame rate into the envelopes of its
+    bands. The score is the power of the first four of them over that of their surroundings, in the mean spectrum of the
+    envelopes of six bands from 1.5 to 7.5 kHz (Hilbert envelopes, power 0.3, their slow course divided out, where the
+    reference is active), in dB more than in the reference, whose voice may be at such a pitch. No published measure.
+    Insensitive to level. Identical waveforms: 0; without a lattice within 1 dB or so of that.
+
+    Args:
+        frame_rate_hz: latents a second, 20 to 125; of another codec it finds what happens to be at this rate.
+
+    Raises:
+        AudioError: one waveform is silent, or the reference never active for long above 1.5 kHz; under 0.5 s.
+    """
+    x, y = _pair(reference, decoded, sample_rate, RATE)
+    _refuse_short("the lattice", x, LATTICE_SHORTEST)
+    return _defined("the lattice", texture_scores.lattice_over_reference(x, y, frame_rate_hz))
+
+
+def flatness_db(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> float:
+    """Spectral flatness in dB over the reference, lower is better; Gray & Markel 1974, at 16 kHz.
+
+    How much the gaps between harmonics and other peaks are filled up: geometric over arithmetic mean of the power in
+    bands of 500 Hz from 1.5 to 7.5 kHz, in dB, mean over bands and frames (32 ms Hann windows, 8 ms apart) that
+    are not empty, less that of the reference. Below 0 there is more structure than there was. Insensitive to level.
+    Identical waveforms: 0.
+
+    Raises:
+        AudioError: one waveform is silent; under 32 ms.
+    """
+    x, y = _pair(reference, decoded, sample_rate, RATE)
+    _refuse_short("the spectral flatness", x, FRAME)
+    return _defined("the spectral flatness", texture_scores.flatness_over_reference(x, y))
 
 
 def pesq_wb(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> float:
@@ -127,24 +199,6 @@ def estoi(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> fl
         AudioError: the reference is silent, or holds less than 0.4 s of speech.
     """
     return _stoi(reference, decoded, sample_rate, extended=True)
-
-
-def dnsmos_ovrl(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> float:
-    """DNSMOS P.835 overall quality, MOS from about 1 to 5, higher is better; Reddy et al. 2022, at 16 kHz.
-
-    Judges the decoded waveform alone, so compare with what the reference itself gets; level matters. The model is that
-    of the package `speechmos`, and the windows are those of its authors' script: 9.01 s each, one a second, mean over
-    them; a shorter recording is repeated.
-    """
-    _, waveform = _pair(reference, decoded, sample_rate, RATE)
-    size = int(DNSMOS_WINDOW_S * RATE)
-    while len(waveform) < size:
-        waveform = np.concatenate([waveform, waveform])
-    count = int(len(waveform) // RATE - DNSMOS_WINDOW_S) + 1
-    windows = [waveform[first * RATE : int((first + DNSMOS_WINDOW_S) * RATE)] for first in range(count)]
-    # The published script leaves out windows that rounding makes a sample short, and so must this.
-    raw = [_dnsmos().run(None, {"input_1": window[None]})[0][0, 2] for window in windows if len(window) == size]
-    return _finite("DNSMOS", np.polyval(DNSMOS_POLYNOMIAL, np.asarray(raw, np.float64)).mean())
 
 
 def mel_distance(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> float:
@@ -227,21 +281,29 @@ class Metric:
     unit: str
     """MOS or dB; empty for a bare number."""
     higher_is_better: bool
-    function: Callable[[Waveform, Waveform, int], float]
+    function: Callable[..., float]
     """(reference [sample], decoded [sample], sample rate in Hz) -> score; raises AudioError where it is undefined."""
+    periodic: bool = False
+    """The function takes the codec's frame rate in Hz as a fourth argument."""
     requires: tuple[str, ...] = ()
     """Importable packages beyond those that vqcodec always has."""
 
 
+_SPEECHMOS = ("speechmos", "onnxruntime")
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("pesq_wb", "PESQ-WB", "MOS", True, pesq_wb, ("pesq",)),
-        Metric("pesq_nb", "PESQ-NB", "MOS", True, pesq_nb, ("pesq",)),
-        Metric("visqol", "ViSQOL", "MOS", True, visqol, ("visqol", "ai_edge_litert")),
-        Metric("stoi", "STOI", "", True, stoi, ("pystoi",)),
-        Metric("estoi", "ESTOI", "", True, estoi, ("pystoi",)),
-        Metric("dnsmos_ovrl", "DNSMOS OVRL", "MOS", True, dnsmos_ovrl, ("speechmos", "onnxruntime")),
+        Metric("p808", "P.808", "MOS", True, p808, requires=_SPEECHMOS),
+        Metric("plcmos", "PLCMOS", "MOS", True, plcmos, requires=_SPEECHMOS),
+        Metric("dnsmos_ovrl", "DNSMOS OVRL", "MOS", True, dnsmos_ovrl, requires=_SPEECHMOS),
+        Metric("lattice_db", "Lattice", "dB", False, lattice_db, periodic=True),
+        Metric("flatness_db", "Flatness", "dB", False, flatness_db),
+        Metric("pesq_wb", "PESQ-WB", "MOS", True, pesq_wb, requires=("pesq",)),
+        Metric("pesq_nb", "PESQ-NB", "MOS", True, pesq_nb, requires=("pesq",)),
+        Metric("visqol", "ViSQOL", "MOS", True, visqol, requires=("visqol", "ai_edge_litert")),
+        Metric("stoi", "STOI", "", True, stoi, requires=("pystoi",)),
+        Metric("estoi", "ESTOI", "", True, estoi, requires=("pystoi",)),
         Metric("mel_distance", "Mel distance", "", False, mel_distance),
         Metric("lsd", "LSD", "dB", False, lsd),
         Metric("mcd", "MCD", "dB", False, mcd),
@@ -302,6 +364,12 @@ def _refuse_short(score: str, waveform: Waveform, samples: int) -> None:
         raise AudioError(f"{score} needs at least {samples / RATE:.3f} s, not {len(waveform) / RATE:.3f} s")
 
 
+def _defined(score: str, value: float | None) -> float:
+    if value is None:
+        raise AudioError(f"{score} is undefined: there is nothing to compare above 1.5 kHz")
+    return value
+
+
 def _finite(score: str, value: float) -> float:
     if not math.isfinite(value):
         raise AudioError(f"{score} is undefined for these waveforms")
@@ -356,16 +424,6 @@ def _visqol() -> VisqolApi:
     with _quiet_native_code():
         api.create(mode="speech", use_lattice_model=True)
     return api
-
-
-@functools.cache
-def _dnsmos() -> InferenceSession:
-    with _quiet_native_code(), as_file(files("speechmos") / "dnsmos_models" / "sig_bak_ovr.onnx") as path:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 
 from vqcodec.errors import ConfigError
 
+from ..imitated import marked
 from ..metrics import METRICS, Metric
 from ..results import Interval, Result, Summary, SystemFacts
 from .store import REFERENCE, Evaluation
@@ -51,6 +52,13 @@ class Score:
 
     metric: Metric
     decimals: int
+    trained_on: bool = False
+    """The evaluated model was trained on a loss that imitates it."""
+
+    @property
+    def label(self) -> str:
+        """What a reader sees, marked if the model was trained on it."""
+        return marked(self.metric.label, self.trained_on)
 
     @property
     def direction(self) -> str:
@@ -149,7 +157,8 @@ def scores_of(evaluation: Evaluation) -> list[Score]:
             means = {system: float(np.mean(some)) for system, some in values.items()}
             largest = max([mean for system, mean in means.items() if system not in ceilings] or means.values())
             magnitude = math.floor(math.log10(largest)) if largest > 0 else 0
-            found.append(Score(metric=metric, decimals=min(4, max(0, 2 - magnitude))))
+            trained_on = metric.name in evaluation.facts.trained_on_scores
+            found.append(Score(metric=metric, decimals=min(4, max(0, 2 - magnitude)), trained_on=trained_on))
     return found
 
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
@@ -49,7 +50,8 @@ def compare(
         bitrates_bps: of the models; the nearest possible are used.
         effort: width of the models' search for codes.
         baselines: as `vqcodec.recipes.evaluation.systems.parse` takes them, or "all".
-        scores: names in `METRICS`; empty for all whose packages are installed.
+        scores: names in `METRICS`; empty for all whose packages are installed. Those that the first model was not
+            trained on come first.
 
     Raises:
         AudioError: there is no sound file.
@@ -57,11 +59,11 @@ def compare(
         ModelMismatch, CorruptFile: as `Codec.load`.
     """
     files = find(folders)
-    metrics, notes = _metrics(scores)
+    main = registry.describe(registry.find(models[0]))
+    metrics, notes = _metrics(scores, main)
     ours = [_ours(model, bitrates_bps, effort) for model in models]
     others, skipped = _others([REFERENCE, *baselines])
     everything = _without_repetition([*others[:1], *itertools.chain(*ours), *others[1:]])
-    main = registry.describe(registry.find(models[0]))
     facts = RunFacts(
         sample_rate=main.config.sample_rate,
         metrics=metrics,
@@ -102,8 +104,17 @@ def facts_of(system: System) -> SystemFacts:
     return SystemFacts(name=system.name, codec=system.codec, setting=system.setting, version=system.version)
 
 
-def _metrics(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """The scores to compute, and why others are not. One that was asked for by name must be there."""
+def _metrics(names: Sequence[str], model: registry.ModelInfo) -> tuple[tuple[str, ...], list[str]]:
+    """The scores to compute, the model's independent judges first, and notes on what is missing or not known."""
+    found, notes = _possible(names)
+    trained_on = model.trained_on_scores
+    if trained_on is None:
+        notes.append(f"not known: which scores {model.name} was trained on; its file does not say")
+    return tuple(sorted(found, key=lambda name: name in (trained_on or ()))), notes
+
+
+def _possible(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The scores that can be had, and why others cannot. One that was asked for by name must be there."""
     for name in names:
         if name not in METRICS:
             raise ConfigError(f"there is no score {name!r}; choose from {', '.join(METRICS)}")
@@ -145,8 +156,8 @@ def _without_repetition(some: Sequence[System]) -> tuple[System, ...]:
     return tuple(by_name.values())
 
 
-def _facts_of_model(model: registry.ModelInfo, effort: int) -> dict[str, str | int | float]:
-    config = model.config
+def _facts_of_model(model: registry.ModelInfo, effort: int) -> dict[str, Any]:
+    config, trained_on = model.config, model.trained_on_scores
     return {
         "name": model.name,
         "fingerprint": model.fingerprint,
@@ -157,4 +168,6 @@ def _facts_of_model(model: registry.ModelInfo, effort: int) -> dict[str, str | i
         "num_stages": config.num_stages,
         "codebook_size": config.codebook_size,
         "latency_s": config.latency_s,
+        "frame_rate_hz": config.frame_rate,
+        "trained_on_scores": None if trained_on is None else list(trained_on),
     }

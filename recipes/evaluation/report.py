@@ -20,6 +20,7 @@ from vqcodec import audio
 from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
+from ..imitated import TRAINED_ON, TRAINED_ON_NOTE
 from ..metrics import Metric
 from ..reporting import charts as figures
 from ..reporting import html as pages
@@ -136,6 +137,8 @@ def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
         codecs=[codec for codec in codecs if not codec.ceiling],
         ceilings=[codec for codec in codecs if codec.ceiling],
         scores=scores,
+        trained_on_mark=TRAINED_ON,
+        trained_on_note=TRAINED_ON_NOTE,
         best={score.metric.name: _best(score.metric, codecs) for score in scores},
         answer=_answer(codecs, scores, ranking),
         charts=[
@@ -219,7 +222,7 @@ def _chart(score: Score, codecs: Sequence[Codec]) -> figures.Chart | None:
     if not curves:
         return None
     axis = ", ".join(part for part in (score.metric.unit, score.direction) if part)
-    return figures.Chart(name=name, title=score.metric.label, axis=axis, curves=curves, ceilings=ceilings)
+    return figures.Chart(name=name, title=score.label, axis=axis, curves=curves, ceilings=ceilings)
 
 
 def _chart_in_words(score: Score, chart: figures.Chart) -> str:

@@ -23,7 +23,7 @@ from vqcodec.errors import AudioError, VqcodecError
 
 from .. import parallel
 from ..cpus import usable_cpus
-from ..metrics import METRICS
+from ..metrics import FRAME_RATE_HZ, METRICS
 from ..results import Result
 from .comparison import Comparison
 from .store import Evaluation, Failure, Store
@@ -42,6 +42,7 @@ class Job:
     system: System
     sample_rate: int
     metrics: tuple[str, ...]
+    frame_rate_hz: float
     store: Store
 
 
@@ -70,7 +71,15 @@ def evaluate(
     store.begin(facts, force)
     done = {(one.file, one.system) for one in store.records()[0]}
     todo = [
-        Job(file=file, path=path, system=system, sample_rate=facts.sample_rate, metrics=facts.metrics, store=store)
+        Job(
+            file=file,
+            path=path,
+            system=system,
+            sample_rate=facts.sample_rate,
+            metrics=facts.metrics,
+            frame_rate_hz=facts.model.get("frame_rate_hz", FRAME_RATE_HZ),
+            store=store,
+        )
         for file, path in comparison.files.items()
         for system in comparison.systems
         if (file, system.name) not in done
@@ -129,7 +138,7 @@ def measure(job: Job) -> Result | Failure:
         bytes=coded.bytes,
         encode_s=coded.encode_s,
         decode_s=coded.decode_s,
-        scores=dict(_scores(job.metrics, reference, coded.waveform, job.sample_rate)),
+        scores=dict(_scores(job, reference, coded.waveform)),
     )
 
 
@@ -140,9 +149,9 @@ def _read(path: Path, sample_rate: int) -> NDArray[np.float32]:
     return waveform
 
 
-def _scores(
-    metrics: Sequence[str], reference: NDArray[np.float32], decoded: NDArray[np.float32], sample_rate: int
-) -> Iterator[tuple[str, float]]:
-    for name in metrics:
+def _scores(job: Job, reference: NDArray[np.float32], decoded: NDArray[np.float32]) -> Iterator[tuple[str, float]]:
+    for name in job.metrics:
+        metric = METRICS[name]
+        frame_rate = (job.frame_rate_hz,) if metric.periodic else ()
         with contextlib.suppress(AudioError):  # undefined for this file: no speech in it, or too short
-            yield name, METRICS[name].function(reference, decoded, sample_rate)
+            yield name, metric.function(reference, decoded, job.sample_rate, *frame_rate)

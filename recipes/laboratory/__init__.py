@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vqcodec.codec import Codec
 from vqcodec.errors import ConfigError, VqcodecError
+from vqcodec.models import registry
 
 from .. import parallel
 from ..metrics import METRICS, missing
@@ -83,7 +84,8 @@ def run(
         raise ConfigError(f"{reason}; or do without --scores")
     codec = Codec.load(model, "auto")
     parts = divide(data, fit)
-    store, facts = Store(out), facts_of(codec, parts.fit, parts.test, minutes)
+    trained_on = registry.describe(registry.find(model)).trained_on_scores
+    store, facts = Store(out), facts_of(codec, parts.fit, parts.test, minutes) | {"trained_on_scores": trained_on}
     if not store.begin(facts, force):
         found, notes = _encode(codec, parts, 60 * minutes, progress)
         store.save_latents(found, facts, [*parts.notes, *notes])

@@ -15,13 +15,14 @@ import numpy as np
 
 from vqcodec.files import atomic_output
 
+from ..imitated import TRAINED_ON, TRAINED_ON_NOTE
 from ..metrics import METRICS
 from ..reporting import charts as figures
 from ..reporting import html
 from . import tables
 from .analysis import best_by_budget, expectations, largest_bias
 from .candidates import TRAINED
-from .results import Findings, Result, label
+from .results import Findings, Result
 
 PAGE_NAME = "report.html"
 
@@ -100,7 +101,9 @@ def _render(findings: Findings) -> str:
         best=best_by_budget(findings),
         gap=findings.gap_db,
         expectations=expectations(findings),
-        scores=[METRICS[name] for name in findings.scores],
+        scores=[findings.label(name) for name in findings.scores],
+        trained_on_mark=TRAINED_ON,
+        trained_on_note=TRAINED_ON_NOTE,
         scored=len(findings.files(findings.scores[0])) if findings.scores else 0,
         biased=largest_bias(findings.results),
         notes=findings.notes,
@@ -169,7 +172,7 @@ def _all_axes(findings: Findings) -> list[_Axes]:
     heard = [
         _Axes(
             name=f"{name}-{axis}",
-            title=label(name) + words,
+            title=findings.label(name) + words,
             axis=", ".join(part for part in (METRICS[name].unit, "higher is better") if part),
             rate_axis=rate_axis,
             rate=rate,

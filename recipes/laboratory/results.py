@@ -12,6 +12,7 @@ import torch
 
 from vqcodec.models.quantizers.bounds import gaussian_distortion
 
+from ..imitated import marked
 from ..metrics import METRICS
 from ..results import Interval, ratio_interval
 from .candidates import Member
@@ -118,6 +119,10 @@ class Findings:
         """The scores that there are."""
         return [name for name in SCORES if any(one.scores.get(name) for one in self.results)]
 
+    def label(self, score: str) -> str:
+        """What a score is called, marked if the model was trained on it."""
+        return marked(METRICS[score].label, score in (self.facts.get("trained_on_scores") or ()))
+
     def files(self, score: str) -> list[str]:
         """The recordings for which every result that has scores has this one."""
         scored = [set(one.scores[score]) for one in self.results if one.scores.get(score)]
@@ -150,8 +155,3 @@ def bound_db(variances: Sequence[float], bits: float) -> float:
     """The best SNR of any code of so many bits a vector for Gaussian vectors with these variances."""
     exact = torch.tensor(variances, dtype=torch.float64)
     return 10 * math.log10(float(exact.mean()) / gaussian_distortion(exact, bits))
-
-
-def label(score: str) -> str:
-    """What a score is called."""
-    return METRICS[score].label

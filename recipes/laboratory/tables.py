@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .results import Findings, Result, label
+from .results import Findings, Result
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ def columns(findings: Findings) -> list[Column]:
 def _score(findings: Findings, name: str) -> Column:
     means = [findings.mean(one.scores, name) for one in findings.results]
     return Column(
-        label(name), "", tuple("–" if mean is None else f"{mean.value:.3f} ±{mean.half_width:.2f}" for mean in means)
+        findings.label(name),
+        "",
+        tuple("–" if mean is None else f"{mean.value:.3f} ±{mean.half_width:.2f}" for mean in means),
     )
 
 

@@ -22,6 +22,7 @@ from vqcodec.models import checkpoint as weights
 from vqcodec.models.autoencoder import Autoencoder
 
 from ..config import Recipe, from_dict, sizes_that_differ
+from ..imitated import imitated_scores
 
 Report = Callable[[str], None]
 
@@ -185,7 +186,7 @@ def export(run: Path, target: Path, *, best: bool = False, force: bool = False, 
     model = average.module
     assert isinstance(model, Autoencoder)
     training = {"steps": state["step"], "recipe": recipe.to_dict()}
-    weights.save(target, model, training, state.get("decodes", ()))
+    weights.save(target, model, training, state.get("decodes", ()), imitated_scores(recipe.loss))
     return int(state["step"])
 
 

@@ -19,6 +19,7 @@ from vqcodec.errors import ConfigError, CorruptFile, ModelMismatch, VqcodecError
 from vqcodec.models import checkpoint, registry
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
+from vqcodec.recipes.metrics import METRICS
 
 TINY = Path(__file__).parents[1] / "golden" / "tiny.safetensors"
 
@@ -50,6 +51,28 @@ def test_round_trip(model: Autoencoder, tmp_path: Path) -> None:
         assert torch.equal(tensor, model.state_dict()[name]), name
     assert registry.describe(path).training == {"steps": 7}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_scores_that_a_model_was_trained_on(model: Autoencoder, tmp_path: Path) -> None:
+    """The file itself says so, or else its card; without either it is not known, which is not the same as none."""
+    path, card = tmp_path / "model.safetensors", tmp_path / "model.md"
+    checkpoint.save(path, model)
+    assert registry.describe(path).trained_on_scores is None
+    card.write_text("# A card\n\n+++\ntrained_on_scores = ['visqol']\n+++\n")
+    assert registry.describe(path).trained_on_scores is None
+    card.write_text("+++\ntrained_on_scores = ['visqol', 'stoi']\n+++\n\n# A card\n")
+    assert registry.describe(path).trained_on_scores == ("visqol", "stoi")
+    for scores in ((), ("pesq_wb",)):
+        checkpoint.save(path, model, trained_on_scores=scores)
+        assert registry.describe(path).trained_on_scores == scores
+
+
+@pytest.mark.parametrize("matter", ["trained_on_scores = 'stoi'", "trained_on_scores = [1]", "trained_on_scores ="])
+def test_a_card_that_cannot_be_understood_is_refused(model: Autoencoder, tmp_path: Path, matter: str) -> None:
+    checkpoint.save(tmp_path / "model.safetensors", model)
+    (tmp_path / "model.md").write_text(f"+++\n{matter}\n+++\n")
+    with pytest.raises(CorruptFile, match=r"trained_on_scores|front matter"):
+        registry.describe(tmp_path / "model.safetensors")
 
 
 def test_a_loaded_model_is_ready_for_use(model: Autoencoder) -> None:
@@ -297,4 +320,6 @@ def test_every_shipped_model_is_whole() -> None:
     for name in registry.names():
         info = registry.describe(registry.find(name))
         assert info.name == name
+        assert info.trained_on_scores is not None
+        assert set(info.trained_on_scores) <= set(METRICS)
         assert checkpoint.load(info.path).config == info.config

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from synthetic import Sound, clicks, dc, noise, silence, square, tone, voice
 from vqcodec.errors import AudioError
-from vqcodec.recipes import metrics
+from vqcodec.recipes import metrics, mos_models
 from vqcodec.recipes.metrics import METRICS, missing
 
 RATE = 16_000
@@ -29,7 +29,9 @@ DURATION_S = 4.6
 Score = Callable[[Sound, Sound, int], float]
 
 ALL = list(METRICS)
-WITH_REFERENCE = [name for name in ALL if name != "dnsmos_ovrl"]
+ALONE = ["p808", "plcmos", "dnsmos_ovrl"]
+"""They judge the decoded waveform without the reference."""
+WITH_REFERENCE = [name for name in ALL if name not in ALONE]
 
 
 def function(name: str) -> Score:
@@ -60,8 +62,9 @@ def degraded(speech: Sound) -> Sound:
 
 def test_the_table() -> None:
     assert list(METRICS) == [metric.name for metric in METRICS.values()]
-    assert ALL[:5] == ["pesq_wb", "pesq_nb", "visqol", "stoi", "estoi"]
-    assert ALL[5:] == ["dnsmos_ovrl", "mel_distance", "lsd", "mcd", "si_sdr"]
+    assert ALL[:5] == ["p808", "plcmos", "dnsmos_ovrl", "lattice_db", "flatness_db"]
+    assert ALL[5:10] == ["pesq_wb", "pesq_nb", "visqol", "stoi", "estoi"]
+    assert ALL[10:] == ["mel_distance", "lsd", "mcd", "si_sdr"]
     assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
     for metric in METRICS.values():
         assert metric.name.isidentifier()
@@ -86,7 +89,8 @@ def test_missing_packages_are_named_as_pip_knows_them(monkeypatch: pytest.Monkey
     assert missing(METRICS["pesq_wb"]) is None
     hide(monkeypatch, "visqol", "ai_edge_litert", "speechmos", "onnxruntime", "pesq", "pystoi")
     assert "the packages visqol-python and ai-edge-litert: pip" in str(missing(METRICS["visqol"]))
-    assert [name for name in METRICS if missing(METRICS[name]) is None] == ["mel_distance", "lsd", "mcd", "si_sdr"]
+    had = [name for name in METRICS if missing(METRICS[name]) is None]
+    assert had == ["lattice_db", "flatness_db", "mel_distance", "lsd", "mcd", "si_sdr"]
 
 
 # What all scores have in common.
@@ -98,6 +102,8 @@ def mos_lqo(raw: float, slope: float, offset: float) -> float:
 
 
 CEILINGS = {
+    "lattice_db": 0.0,
+    "flatness_db": 0.0,
     "pesq_wb": mos_lqo(4.5, -1.3669, 3.8224),  # 4.644
     "pesq_nb": mos_lqo(4.5, -1.4945, 4.6607),  # 4.549
     "stoi": 1.0,
@@ -123,7 +129,7 @@ def test_visqol_of_identical_waveforms_depends_on_the_recording() -> None:
         assert 3.7 < score(sound, sound, RATE) < 4.8
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("lattice_db", "plcmos")])
 def test_more_noise_is_worse(name: str, speech: Sound) -> None:
     score = function(name)
     values = [score(speech, mnru(speech, ratio_db), RATE) for ratio_db in (30, 20, 10, 0)]
@@ -131,7 +137,9 @@ def test_more_noise_is_worse(name: str, speech: Sound) -> None:
     assert (steps < 0).all(), values
 
 
-@pytest.mark.parametrize("name", ["pesq_wb", "pesq_nb", "visqol", "stoi", "estoi", "mcd", "si_sdr"])
+@pytest.mark.parametrize(
+    "name", ["lattice_db", "flatness_db", "pesq_wb", "pesq_nb", "visqol", "stoi", "estoi", "mcd", "si_sdr"]
+)
 def test_level_does_not_count(name: str, speech: Sound, degraded: Sound) -> None:
     score = function(name)
     # The lattice of ViSQOL magnifies rounding errors; the floor of the mel magnitudes does not move with the level.
@@ -148,12 +156,12 @@ def test_other_sample_rates_are_resampled(name: str) -> None:
         torchaudio.functional.resample(sound, 3 * RATE, RATE, lowpass_filter_width=128, rolloff=0.96).numpy()
         for sound in tensors
     ]
-    # Where the two resamplers' filters end, only the log-spectral distance looks closely.
-    tolerance = 0.1 if name == "lsd" else 0.01
+    # Where the two resamplers' filters end, only the log-spectral distance and PLCMOS look closely.
+    tolerance = {"lsd": 0.1, "plcmos": 0.2}.get(name, 0.01)
     assert score(*high, 3 * RATE) == pytest.approx(score(low[0], low[1], RATE), abs=tolerance)
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name != "pesq_wb"])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("pesq_wb", "lattice_db")])
 def test_telephone_rate(name: str) -> None:
     score, sound = function(name), voice(DURATION_S, 8000, seed=2)
     values = [score(sound, mnru(sound, ratio_db), 8000) for ratio_db in (20, 0)]
@@ -184,7 +192,16 @@ def test_bad_input(name: str, case: str) -> None:
         function(name)(reference, decoded, sample_rate)
 
 
-SHORTEST_S = {"pesq_wb": 0.25, "pesq_nb": 0.25, "visqol": 0.64, "mel_distance": 0.128, "lsd": 0.032, "mcd": 0.032}
+SHORTEST_S = {
+    "lattice_db": 0.5,
+    "flatness_db": 0.032,
+    "pesq_wb": 0.25,
+    "pesq_nb": 0.25,
+    "visqol": 0.64,
+    "mel_distance": 0.128,
+    "lsd": 0.032,
+    "mcd": 0.032,
+}
 
 
 @pytest.mark.parametrize("name", SHORTEST_S)
@@ -213,7 +230,9 @@ def test_a_silent_reference(name: str, speech: Sound) -> None:
         assert score(quiet, speech, RATE) > 1.0
         return
     for decoded in (speech, quiet):
-        with pytest.raises(AudioError, match=r"no speech in the reference|the reference waveform is silent"):
+        with pytest.raises(
+            AudioError, match=r"no speech in the reference|the reference waveform is silent|nothing to compare"
+        ):
             score(quiet, decoded, RATE)
 
 
@@ -222,6 +241,9 @@ def test_a_silent_output(name: str, speech: Sound) -> None:
     score, quiet = function(name), silence(DURATION_S)
     if name in ("pesq_wb", "pesq_nb", "visqol"):
         with pytest.raises(AudioError, match="is undefined: the decoded waveform is silent"):
+            score(speech, quiet, RATE)
+    elif name in ("lattice_db", "flatness_db"):
+        with pytest.raises(AudioError, match=r"is undefined: there is nothing to compare above 1\.5 kHz"):
             score(speech, quiet, RATE)
     elif name in ("stoi", "estoi"):
         assert score(speech, quiet, RATE) == pytest.approx(0.0, abs=0.01)
@@ -246,9 +268,9 @@ ODD = {
 @pytest.mark.parametrize("name", ALL)
 def test_never_nan_nor_another_error(name: str) -> None:
     score = function(name)
-    sounds = list(ODD.values())[: 3 if name == "dnsmos_ovrl" else None]  # which takes seconds
+    sounds = list(ODD.values())[: 3 if name in ALONE else None]  # which take seconds
     for reference, decoded in zip(sounds, [*sounds[1:], sounds[0]], strict=True):
-        for other in (decoded, reference)[: 1 if name == "dnsmos_ovrl" else None]:
+        for other in (decoded, reference)[: 1 if name in ALONE else None]:
             try:
                 assert math.isfinite(score(reference, other, RATE))
             except AudioError as error:
@@ -406,36 +428,65 @@ def test_visqol_finds_nothing_in_common(speech: Sound) -> None:
 def test_models_are_loaded_once_and_keep_to_one_thread(
     monkeypatch: pytest.MonkeyPatch, speech: Sound, degraded: Sound
 ) -> None:
-    scores = [function("visqol"), function("dnsmos_ovrl")]
+    scores = [function("visqol"), *(function(name) for name in ALONE)]
     import onnxruntime
     import visqol
 
     first = [score(speech, degraded, RATE) for score in scores]
-    options = metrics._dnsmos().get_session_options()
-    assert options.intra_op_num_threads == options.inter_op_num_threads == 1
+    for name in ("dnsmos_models/sig_bak_ovr.onnx", "dnsmos_models/model_v8.onnx", "plcmos_models/plcmos_v2.onnx"):
+        options = mos_models._network(name).get_session_options()
+        assert options.intra_op_num_threads == options.inter_op_num_threads == 1
     monkeypatch.delattr(onnxruntime, "InferenceSession")
     monkeypatch.delattr(visqol, "VisqolApi")
     assert [score(speech, degraded, RATE) for score in scores] == first
 
 
-# DNSMOS.
+# DNSMOS and PLCMOS.
 
 
 @pytest.mark.parametrize("duration_s", [2.7, 17.2])
 def test_dnsmos_is_that_of_its_authors(duration_s: float) -> None:
     """Repeated when short; one window a second when long, less the last here, which rounding makes too short."""
-    score = function("dnsmos_ovrl")
+    overall, rated = function("dnsmos_ovrl"), function("p808")
     for package in ("requests", "librosa"):
         pytest.importorskip(package, reason="speechmos needs it for its own script")
     from speechmos import dnsmos
 
     sound = mnru(voice(duration_s, seed=3), 10.0)
-    wanted = dnsmos.run(sound.clip(-1, 1), RATE)["ovrl_mos"]
-    assert score(sound, sound.clip(-1, 1), RATE) == pytest.approx(wanted, abs=1e-4)
+    wanted = dnsmos.run(sound.clip(-1, 1), RATE)
+    assert overall(sound, sound.clip(-1, 1), RATE) == pytest.approx(wanted["ovrl_mos"], abs=1e-4)
+    assert rated(sound, sound.clip(-1, 1), RATE) == pytest.approx(wanted["p808_mos"], abs=1e-4)
 
 
-def test_dnsmos_needs_no_reference(speech: Sound, degraded: Sound) -> None:
-    score = function("dnsmos_ovrl")
+@pytest.mark.parametrize("sound", [voice(2.7, seed=3), np.append(silence(1.0), voice(1.0)), silence(1.0)])
+def test_plcmos_hears_what_its_authors_let_it_hear(sound: Sound) -> None:
+    function("plcmos")
+    from speechmos import plcmos
+
+    wanted = plcmos.PLCMOS.stft_transform(plcmos.PLCMOS.__new__(plcmos.PLCMOS), sound)
+    assert mos_models._plcmos_features(sound)[0, 0] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_plcmos_hears_gaps_and_noise(speech: Sound) -> None:
+    score, gaps = function("plcmos"), speech.copy()
+    for start in range(0, len(gaps), 1600):
+        gaps[start : start + 480] = 0
+    assert score(speech, speech, RATE) > score(speech, gaps, RATE) + 0.2
+    assert score(speech, speech, RATE) > score(speech, mnru(speech, 10), RATE) + 0.2
+
+
+def test_plcmos_has_the_same_listeners_every_time(speech: Sound, degraded: Sound) -> None:
+    score = function("plcmos")
+    np.random.seed(1)
+    first = score(speech, degraded, RATE)
+    np.random.seed(2)
+    assert score(speech, degraded, RATE) == first
+    assert 1 < first < 5
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_some_need_no_reference(name: str, speech: Sound, degraded: Sound) -> None:
+    score = function(name)
     assert score(speech, degraded, RATE) == score(silence(DURATION_S), degraded, RATE)
 
 

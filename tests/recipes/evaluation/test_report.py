@@ -70,6 +70,7 @@ def evaluation_of(
     sounds: bool = True,
     failures: Sequence[Failure] = (),
     notes: Sequence[str] = (),
+    trained_on_scores: Sequence[str] = (),
 ) -> Evaluation:
     """An evaluation as a run leaves it, with made-up scores."""
     store = Store(folder)
@@ -79,7 +80,14 @@ def evaluation_of(
             metrics=tuple(metrics),
             systems=tuple(systems),
             files=dict.fromkeys(files, 1000),
-            model={"name": "test", "codebook_size": 16, "parameters": 1234567} if codes_of else {},
+            model={
+                "name": "test",
+                "codebook_size": 16,
+                "parameters": 1234567,
+                "trained_on_scores": list(trained_on_scores),
+            }
+            if codes_of
+            else {},
             codes_of=codes_of,
             notes=tuple(notes),
         )
@@ -302,6 +310,27 @@ def test_answer_is_made_of_the_numbers(evaluation: Evaluation, page: Page) -> No
     rows = {cells[0][1].split()[0]: cells for cells in page.rows["short"] if cells[0][0].get("scope") == "row"}
     assert rows["STOI"][2][1] == f"≤ {kbps(below)}"
     assert rows["MCD"][2][1] == f"> {kbps(summaries['opus-16'])}"
+
+
+def test_scores_that_the_model_was_trained_on_are_marked(tmp_path: Path, page: Page) -> None:
+    assert "†" not in page.text
+    scores = ["stoi", "mcd"]
+    marked = page_of(evaluation_of(tmp_path / "out", trained_on_scores=scores, sounds=False))
+    heads = [text for attributes, text in marked.rows["table"][0]]
+    assert [("†" in text) for text in heads if any(word in text for word in ("PESQ", "STOI", "MCD"))] == [
+        False,
+        True,
+        True,
+    ]
+    assert "†: the model was trained on a loss that imitates this score" in marked.text
+    assert ["trained on scores", "stoi, mcd"] in [[text for _, text in row] for row in marked.rows["method"]]
+    assert {one["axis"] for one in charts_of(marked)} == {one["axis"] for one in charts_of(page)}
+
+
+def charts_of(page: Page) -> list[dict[str, Any]]:
+    (data,) = [text for text in page.texts["script"] if text.startswith("[")]
+    found: list[dict[str, Any]] = json.loads(data)
+    return found
 
 
 def kbps(summary: Summary) -> str:

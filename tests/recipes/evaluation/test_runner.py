@@ -1,7 +1,9 @@
 """The run of an evaluation: whole files through real systems, in worker processes, and again after an interruption."""
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +20,10 @@ from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
 from vqcodec.recipes import parallel
 from vqcodec.recipes.evaluation.comparison import Comparison, compare, find
-from vqcodec.recipes.evaluation.runner import evaluate
+from vqcodec.recipes.evaluation.runner import Job, evaluate, measure
 from vqcodec.recipes.evaluation.store import Evaluation, Store
-from vqcodec.recipes.metrics import METRICS
+from vqcodec.recipes.metrics import METRICS, missing
+from vqcodec.recipes.results import Result
 
 MODEL = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 RATES = [1e2, 1e9]  # the lowest and the highest of the model
@@ -133,6 +136,43 @@ def test_names_of_files_from_several_folders(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(AudioError, match="no sound file"):
         find([tmp_path / "none"])
+
+
+def test_the_model_s_independent_judges_come_first(recordings: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.safetensors"
+    shutil.copy(MODEL, model)
+    asked = ["stoi", "lsd", "lattice_db", "si_sdr"]
+    if explanation := missing(METRICS["stoi"]):
+        pytest.skip(explanation)
+    facts = compare([recordings], [str(model)], RATES, scores=asked).facts
+    assert facts.metrics == tuple(asked)
+    assert any("which scores golden was trained on" in note for note in facts.notes)
+    model.with_suffix(".md").write_text("+++\ntrained_on_scores = ['stoi', 'si_sdr']\n+++\n")
+    facts = compare([recordings], [str(model)], RATES, scores=asked).facts
+    assert facts.metrics == ("lsd", "lattice_db", "stoi", "si_sdr")
+    assert facts.trained_on_scores == {"stoi", "si_sdr"}
+    assert not any("trained on" in note for note in facts.notes)
+
+
+def test_the_lattice_is_that_of_the_model_s_frame_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "one.wav", voice(1.0), 16000)
+    wanted = compare([tmp_path], [str(MODEL)], RATES, scores=["lattice_db"])
+    assert wanted.facts.model["frame_rate_hz"] == registry.describe(MODEL).config.frame_rate
+    rates = []
+    told = dataclasses.replace(METRICS["lattice_db"], function=lambda *arguments: rates.append(arguments[2:]) or 0.0)
+    monkeypatch.setitem(METRICS, "lattice_db", told)
+    job = Job(
+        file="one.wav",
+        path=tmp_path / "one.wav",
+        system=wanted.systems[0],
+        sample_rate=16000,
+        metrics=("lattice_db",),
+        frame_rate_hz=12.5,
+        store=Store(tmp_path / "out"),
+    )
+    result = measure(job)
+    assert isinstance(result, Result) and result.scores == {"lattice_db": 0.0}
+    assert rates == [(16000, 12.5)]
 
 
 def test_unknown_scores_and_baselines_are_refused(recordings: Path) -> None:

@@ -518,6 +518,21 @@ def findings() -> Findings:
     )
 
 
+def test_scores_that_the_model_was_trained_on_are_marked(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2", reason="the eval extra is not installed")
+    pytest.importorskip("plotly", reason="the eval extra is not installed")
+    plain = findings()
+    marked = dataclasses.replace(plain, facts={**plain.facts, "trained_on_scores": ["stoi"]})
+    assert [one.heading for one in tables.columns(marked) if "STOI" in one.heading or "PESQ" in one.heading] == [
+        "PESQ-WB",
+        "STOI †",
+    ]
+    assert "†: the model was trained on" in page.write_page(marked, tmp_path).read_text("utf-8")
+    assert "†" not in re.sub(
+        r"<script>.*?</script>", "", page.write_page(plain, tmp_path).read_text("utf-8"), flags=re.DOTALL
+    )
+
+
 def test_orders_are_judged() -> None:
     (beam,) = expectations(findings())
     assert (beam.better, beam.worse) == ("residual, beam 8", "residual, greedy")

@@ -19,9 +19,11 @@ from synthetic import voice
 from vqcodec import Codec, audio
 from vqcodec.cli.main import app
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
+from vqcodec.models import registry
 from vqcodec.recipes import config
 from vqcodec.recipes.data.shard_reader import open_source
 from vqcodec.recipes.distributed import World
+from vqcodec.recipes.imitated import imitated_scores
 from vqcodec.recipes.training import checkpoints, memory
 from vqcodec.recipes.training.best import Best
 from vqcodec.recipes.training.checkpoints import export
@@ -351,6 +353,8 @@ def test_the_best_weights_can_be_exported(finished: Path, tmp_path: Path) -> Non
     assert export(run, tmp_path / "best.safetensors", best=True, report=print) == 5
     assert export(run, tmp_path / "last.safetensors", report=print) == 8
     assert Codec.load(tmp_path / "best.safetensors").name == "tiny"
+    trained_on = registry.describe(tmp_path / "best.safetensors").trained_on_scores
+    assert trained_on == imitated_scores(checkpoints.recorded(run).loss) != ()
     (run / "checkpoints" / "best.pt").unlink()
     with pytest.raises(ConfigError, match="no best checkpoint"):
         export(run, tmp_path / "none.safetensors", best=True, report=print)

@@ -1,0 +1,38 @@
+"""Which scores the losses of a recipe imitate: of a model that was trained on a score, that score is no judge."""
+
+from __future__ import annotations
+
+from .config import LossConfig
+from .metrics import METRICS
+
+TRAINED_ON = "†"
+"""Behind the label of a score that the model was trained on."""
+
+TRAINED_ON_NOTE = "the model was trained on a loss that imitates this score, which is no independent judge of it"
+
+IMITATED: dict[str, tuple[str, ...]] = {
+    "signed": ("si_sdr",),
+    "signed_final": ("si_sdr",),
+    "mel": ("mel_distance", "mcd"),
+    "magnitude": ("lsd",),
+    "complex": ("lsd", "si_sdr"),
+    "intelligibility": ("stoi", "estoi"),
+    "loudness": ("pesq_wb", "pesq_nb"),
+    "similarity": ("visqol",),
+}
+"""Names in `METRICS` by the names of the weights in a recipe's [loss]."""
+
+NEUTRAL = frozenset({"commitment", "codebook", "divergence", "sparse", "contractive"})
+"""Weights of losses that look at latents and codes only."""
+
+
+def imitated_scores(loss: LossConfig) -> tuple[str, ...]:
+    """Names of the scores that the losses of some weight imitate, in the order of `METRICS`."""
+    weights = loss.model_dump()
+    found = {score for name, scores in IMITATED.items() if weights[name] > 0 for score in scores}
+    return tuple(name for name in METRICS if name in found)
+
+
+def marked(label: str, trained_on: bool) -> str:
+    """The label of a score, with a dagger if the model was trained on it."""
+    return f"{label} {TRAINED_ON}" if trained_on else label
