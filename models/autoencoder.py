@@ -18,18 +18,15 @@ class Reconstruction(NamedTuple):
     """What `Autoencoder.forward` returns; all signals lag `ModelConfig.delay` samples behind the input."""
 
     draws: Tensor
-    """[draw, batch, 1, sample]"""
+    """Drawn with the whole of the spreads [draw, batch, 1, sample]; without spreads the waveform"""
+    waveform: Tensor
+    """As decoding draws it [batch, 1, sample]"""
     coefficients: Coefficients
     """Compressed MDCT coefficients before synthesis."""
     latents: Tensor
     """Before the bottleneck [batch, dim, latent frame]"""
     quantized: Quantized | None
     """What the bottleneck made of them; None if it was imitated."""
-
-    @property
-    def waveform(self) -> Tensor:
-        """The first draw, or the only one [batch, 1, sample]."""
-        return self.draws[0]
 
 
 class Autoencoder(nn.Module):
@@ -49,6 +46,7 @@ class Autoencoder(nn.Module):
         quantize: bool = True,
         noise: Tensor | None = None,
         keys: Tensor | None = None,
+        texture: float = 1.0,
     ) -> Reconstruction:
         """Encode and decode a batch from silence, for training.
 
@@ -57,15 +55,31 @@ class Autoencoder(nn.Module):
             stages: stages to use for each item, int64 [batch]; all of them if None.
             quantize: without it the bottleneck is imitated (warm-up).
             noise: for the bottleneck to add, of variance 1 and the latents' shape; drawn if None.
-            keys: of the noise of a decoder that samples, int64 [draw, batch]; one draw with the keys 0, 1, ... if None.
+            keys: of the noise of a decoder that samples, int64 [draw + 1, batch], those of `waveform` last; one draw
+                if None.
+            texture: share of the spreads in `waveform`.
         """
         stream = Stream()
         latents = self.encoder(waveform, stream).float()
         if stages is None:
             stages = torch.full((len(waveform),), self.config.num_stages, device=waveform.device)
-        if keys is None:
-            keys = torch.arange(len(waveform), device=waveform.device)[None]
         quantized = self.quantizer(latents, stages, noise) if quantize else None
         decoder_input = self.quantizer.imitate(latents, stages, noise) if quantized is None else quantized.latents
         coefficients = self.decoder.coefficients(decoder_input, stream)
-        return Reconstruction(self.decoder.draw(coefficients, keys, stream), coefficients, latents, quantized)
+        draws, decoded = self._draw(coefficients, keys, texture, stream)
+        return Reconstruction(draws, decoded, coefficients, latents, quantized)
+
+    def _draw(
+        self, coefficients: Coefficients, keys: Tensor | None, texture: float, stream: Stream
+    ) -> tuple[Tensor, Tensor]:
+        """What `Reconstruction` calls `draws` and `waveform`."""
+        device, batch = coefficients.mean.device, len(coefficients.mean)
+        if coefficients.spread is None:
+            waveform = self.decoder.synthesise(coefficients.mean, stream)
+            return waveform[None], waveform
+        if keys is None:
+            keys = torch.arange(2 * batch, device=device).view(2, batch)
+        scales = torch.ones(len(keys), device=device)
+        scales[-1] = texture
+        drawn = self.decoder.draw(coefficients, keys, scales, stream)
+        return drawn[:-1], drawn[-1]

@@ -79,24 +79,25 @@ class Decoder(nn.Module):
         scale = (texture * self.texture_scale)[:, None]
         return self.synthesise(with_high(mean, gain * high_part(mean, spread) + scale * spread * noise), stream)
 
-    def draw(self, coefficients: Coefficients, keys: Tensor, stream: Stream) -> Tensor:
-        """Waveforms drawn with their full spread, for training.
+    def draw(self, coefficients: Coefficients, keys: Tensor, scales: Tensor, stream: Stream) -> Tensor:
+        """Waveforms drawn at random, for training.
 
         Args:
             coefficients: of a batch.
             keys: of the noise, int64 [draw, batch]; all different for independent draws.
+            scales: share of the spreads in use for each draw [draw].
             stream: the state of the running signals, of as many items as there are keys.
 
         Returns:
             [draw, batch, 1, sample]; without spreads all draws are alike.
         """
-        mean, spread = (None if part is None else part.float() for part in coefficients)
-        assert mean is not None
-        if spread is None:
+        mean = coefficients.mean.float()
+        if coefficients.spread is None:
             drawn = mean.expand(len(keys), *mean.shape)
         else:
-            noise = texture_noise(keys.flatten(), 0, spread).unflatten(0, keys.shape)
-            drawn = with_high(mean, high_part(mean, spread) + spread * noise)
+            spread = coefficients.spread.float()
+            noise = texture_noise(keys.flatten(), 0, spread).unflatten(0, keys.shape)  # [draw, batch, bin, frame]
+            drawn = with_high(mean, high_part(mean, spread) + scales[:, None, None, None] * spread * noise)
         return self.synthesise(drawn.flatten(0, 1), stream).unflatten(0, keys.shape)
 
     def coefficients(self, latents: Tensor, stream: Stream) -> Coefficients:

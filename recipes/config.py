@@ -109,7 +109,8 @@ class LossConfig(_Section):
     complex: NotNegative = 0.5
     draws: AtLeastOne = 2
     """Waveforms that a stochastic decoder (model.decoder_stochastic) draws for each item. Its spectral losses are
-    energy scores: those of the draws, less half of what they are from one another. The others are means over them."""
+    energy scores: those of the draws, less half of what they are from one another. Losses that follow the ear are of
+    one more, drawn as in decoding (texture.scale)."""
     intelligibility: NotNegative = 0.0
     """1 - correlation of short-time envelopes in third-octave bands, after STOI."""
     loudness: NotNegative = 0.0

@@ -36,7 +36,7 @@ class Part(NamedTuple):
     probe: Tensor | None
     """Random signs for the contractive loss [item, dim, frame]; None if it is not in use."""
     keys: Tensor
-    """Of the noise that a stochastic decoder draws with, int64 [draw, item]"""
+    """Of the noise that a stochastic decoder draws with, int64 [draw + 1, item]"""
 
 
 class Whole(NamedTuple):
@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
     loss: Tensor
     """Their weighted sum []"""
     decoded: Tensor
-    """The first draw [item, 1, sample], in line with `reference`"""
+    """As decoding draws it [item, 1, sample], in line with `reference`"""
     reference: Tensor
     """[item, 1, sample]"""
     output: Reconstruction
@@ -87,15 +87,17 @@ class Objective:
             quantizes: whether the quantizer is in the path.
         """
         with self.autocast():
-            output = forward(part.waveform, part.stages, quantizes, part.noise, part.keys)
+            texture = self.recipe.texture.scale
+            output = forward(part.waveform, part.stages, quantizes, part.noise, part.keys, texture)
         delay = self.recipe.model.delay
-        draws, reference = output.draws[..., delay:], part.target[..., : part.target.shape[-1] - delay]
-        terms = self._waveform_terms(draws, reference, step)
+        draws, decoded = output.draws[..., delay:], output.waveform[..., delay:]
+        reference = part.target[..., : part.target.shape[-1] - delay]
+        terms = self._waveform_terms(draws, decoded, reference, step)
         terms |= self._coefficient_terms(output, part, whole)
         terms |= self._latent_terms(output, part, whole)
         weights = self.weights(step)
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-        return Outcome(terms, loss, draws[0], reference, output)
+        return Outcome(terms, loss, decoded, reference, output)
 
     def autocast(self) -> torch.autocast:
         """The precision that the networks compute in."""
@@ -125,16 +127,22 @@ class Objective:
         config = self.recipe.model
         return coefficients[..., : coefficients.shape[-1] - config.lookahead * config.stride]
 
-    def _waveform_terms(self, draws: Tensor, reference: Tensor, step: int) -> dict[str, Tensor]:
-        """Terms of the waveforms [draw, item, 1, sample] against [item, 1, sample]: means over the draws."""
+    def _waveform_terms(self, draws: Tensor, decoded: Tensor, reference: Tensor, step: int) -> dict[str, Tensor]:
+        """Terms of the waveforms: how the draws are distributed, and how what is decoded is heard.
+
+        Args:
+            draws: [draw, item, 1, sample]
+            decoded: [item, 1, sample]
+            reference: [item, 1, sample]
+            step: of the run.
+        """
         rate, terms = self.recipe.model.sample_rate, {}
         if self.handover(step) > 0:
             terms |= energy_score(draws[:, :, 0], reference[:, 0], rate)._asdict()
-            flat, repeated = draws[:, :, 0].flatten(0, 1), reference[:, 0].repeat(len(draws), 1)
             for name in used_perceptual(self.recipe.loss):
-                terms[name] = PERCEPTUAL[name](flat, repeated, rate)
+                terms[name] = PERCEPTUAL[name](decoded[:, 0], reference[:, 0], rate)
         if self.adversary is not None and self.adversarial_share(step):
-            terms |= self.adversary.terms(reference, draws[0])
+            terms |= self.adversary.terms(reference, decoded)
         return terms
 
     def _coefficient_terms(self, output: Reconstruction, part: Part, whole: Whole) -> dict[str, Tensor]:

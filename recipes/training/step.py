@@ -210,7 +210,7 @@ class Trainer:
         model.quantizer.generator.manual_seed(int(rng.integers(2**63)))
         frames = batch.waveform.shape[-1] // recipe.model.latent_hop
         stages, noise, probe = self._draw_stages(rng), self._draw_noise(frames), self._draw_probe(frames)
-        keys = torch.from_numpy(rng.integers(2**31, size=(self._draws, recipe.data.batch_size)))
+        keys = torch.from_numpy(rng.integers(2**31, size=(recipe.loss.draws + 1, recipe.data.batch_size)))
         mine, parts = self.world.share(recipe.data.batch_size), []
         each = len(mine) // recipe.optimizer.accumulate
         for first in range(0, len(mine), each):
@@ -247,11 +247,6 @@ class Trainer:
             return None
         shape = self._shape(min(frames, CONTRACTED_FRAMES))
         return 2.0 * torch.randint(2, shape, generator=self.model.quantizer.generator) - 1
-
-    @property
-    def _draws(self) -> int:
-        """Waveforms that are drawn for each item."""
-        return self.recipe.loss.draws if self.recipe.model.decoder_stochastic else 1
 
     def _shape(self, frames: int) -> tuple[int, int, int]:
         """Of the latents of the whole batch."""

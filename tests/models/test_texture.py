@@ -181,14 +181,32 @@ def test_means_of_a_stochastic_decoder_are_those_of_a_deterministic_one(codec: C
 def test_draws_of_a_batch_are_independent() -> None:
     model = make().train()
     x = torch.from_numpy(voice(1.0))[:9600].reshape(1, 1, -1).repeat(2, 1, 1)
-    out = model(x, keys=torch.arange(4).reshape(2, 2))
+    out = model(x, keys=torch.arange(6).reshape(3, 2))
     assert out.draws.shape == (2, 2, 1, 9600)
-    assert torch.equal(out.waveform, out.draws[0])
-    flat = out.draws.flatten(0, 1)[:, 0]
-    assert all((flat[i] - flat[j]).abs().max() > 1e-3 for i in range(4) for j in range(i))
-    again = model(x, keys=torch.arange(4).reshape(2, 2))
+    flat = torch.cat([out.draws.flatten(0, 1), out.waveform])[:, 0]
+    assert all((flat[i] - flat[j]).abs().max() > 1e-3 for i in range(6) for j in range(i))
+    again = model(x, keys=torch.arange(6).reshape(3, 2))
     assert torch.equal(again.draws, out.draws)
     out.draws.square().sum().backward()
     assert model.decoder.project_spread is not None
     assert model.decoder.project_spread.weight.grad is not None
     assert model.decoder.project_spread.weight.grad.abs().max() > 0
+
+
+def test_training_draws_as_decoding_does() -> None:
+    """With the same key and scale, what training calls the waveform is what decoding makes of the latents."""
+    model = make()
+    model.decoder.texture_scale.fill_(0.25)
+    x = torch.from_numpy(voice(1.0))[:9600].reshape(1, 1, -1)
+    with torch.no_grad():
+        out = model(x, keys=torch.tensor([[5], [0]]), texture=0.25)
+        assert out.quantized is not None
+        expected = model.decoder(out.quantized.latents, Stream())
+    torch.testing.assert_close(out.waveform, expected, atol=1e-4, rtol=0)
+
+
+def test_without_spreads_there_is_one_waveform() -> None:
+    model = make(PLAIN)
+    x = torch.from_numpy(voice(1.0))[:9600].reshape(1, 1, -1)
+    out = model(x, keys=torch.arange(3)[:, None], texture=0.5)
+    assert torch.equal(out.draws, out.waveform[None])
