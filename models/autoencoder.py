@@ -46,7 +46,6 @@ class Autoencoder(nn.Module):
         quantize: bool = True,
         noise: Tensor | None = None,
         keys: Tensor | None = None,
-        texture: float = 1.0,
     ) -> Reconstruction:
         """Encode and decode a batch from silence, for training.
 
@@ -57,7 +56,6 @@ class Autoencoder(nn.Module):
             noise: for the bottleneck to add, of variance 1 and the latents' shape; drawn if None.
             keys: of the noise of a decoder that samples, int64 [draw + 1, batch], those of `waveform` last; one draw
                 if None.
-            texture: share of the spreads in `waveform`.
         """
         stream = Stream()
         latents = self.encoder(waveform, stream).float()
@@ -66,20 +64,6 @@ class Autoencoder(nn.Module):
         quantized = self.quantizer(latents, stages, noise) if quantize else None
         decoder_input = self.quantizer.imitate(latents, stages, noise) if quantized is None else quantized.latents
         coefficients = self.decoder.coefficients(decoder_input, stream)
-        draws, decoded = self._draw(coefficients, keys, texture, stream)
-        return Reconstruction(draws, decoded, coefficients, latents, quantized)
-
-    def _draw(
-        self, coefficients: Coefficients, keys: Tensor | None, texture: float, stream: Stream
-    ) -> tuple[Tensor, Tensor]:
-        """What `Reconstruction` calls `draws` and `waveform`."""
-        device, batch = coefficients.mean.device, len(coefficients.mean)
-        if coefficients.spread is None:
-            waveform = self.decoder.synthesise(coefficients.mean, stream)
-            return waveform[None], waveform
         if keys is None:
-            keys = torch.arange(2 * batch, device=device).view(2, batch)
-        scales = torch.ones(len(keys), device=device)
-        scales[-1] = texture
-        drawn = self.decoder.draw(coefficients, keys, scales, stream)
-        return drawn[:-1], drawn[-1]
+            keys = torch.arange(2 * len(waveform), device=waveform.device).view(2, -1)
+        return Reconstruction(*self.decoder.draw(coefficients, keys, stream), coefficients, latents, quantized)

@@ -70,35 +70,43 @@ class Decoder(nn.Module):
         Returns:
             [batch, 1, sample], `ModelConfig.delay` samples late.
         """
-        mean, spread = self.coefficients(latents, stream)
-        if spread is None:
-            return self.synthesise(mean, stream)
-        keys = torch.full((1,), DECODING_KEY, device=latents.device)
-        noise = texture_noise(keys, stream.count(self, spread.shape[-1]), spread)
+        coefficients = self.coefficients(latents, stream)
+        if coefficients.spread is None:
+            return self.synthesise(coefficients.mean, stream)
+        first = stream.count(self, coefficients.mean.shape[-1])
+        noise = texture_noise(torch.full((1,), DECODING_KEY, device=latents.device), first, coefficients.spread)
+        return self.synthesise(self.textured(coefficients, noise, texture), stream)
+
+    def textured(self, coefficients: Coefficients, noise: Tensor, texture: float = 1.0) -> Tensor:
+        """Coefficients as decoding draws them, with noise [..., spread_bins, mdct frame]; the shape of the means."""
+        mean, spread = coefficients
+        assert spread is not None
         gain = (1 + texture * (self.texture_mean - 1))[:, None]
         scale = (texture * self.texture_scale)[:, None]
-        return self.synthesise(with_high(mean, gain * high_part(mean, spread) + scale * spread * noise), stream)
+        return with_high(mean, gain * high_part(mean, spread) + scale * spread * noise)
 
-    def draw(self, coefficients: Coefficients, keys: Tensor, scales: Tensor, stream: Stream) -> Tensor:
+    def draw(self, coefficients: Coefficients, keys: Tensor, stream: Stream) -> tuple[Tensor, Tensor]:
         """Waveforms drawn at random, for training.
 
         Args:
             coefficients: of a batch.
-            keys: of the noise, int64 [draw, batch]; all different for independent draws.
-            scales: share of the spreads in use for each draw [draw].
+            keys: of the noise, int64 [draw + 1, batch]; all different for independent draws.
             stream: the state of the running signals, of as many items as there are keys.
 
         Returns:
-            [draw, batch, 1, sample]; without spreads all draws are alike.
+            Drawn with the whole of the spreads [draw, batch, 1, sample]; with the last keys, drawn as in decoding
+            [batch, 1, sample]. Without spreads all are alike.
         """
         mean = coefficients.mean.float()
         if coefficients.spread is None:
-            drawn = mean.expand(len(keys), *mean.shape)
-        else:
-            spread = coefficients.spread.float()
-            noise = texture_noise(keys.flatten(), 0, spread).unflatten(0, keys.shape)  # [draw, batch, bin, frame]
-            drawn = with_high(mean, high_part(mean, spread) + scales[:, None, None, None] * spread * noise)
-        return self.synthesise(drawn.flatten(0, 1), stream).unflatten(0, keys.shape)
+            waveform = self.synthesise(mean, stream)
+            return waveform[None], waveform
+        spread = coefficients.spread.float()
+        noise = texture_noise(keys.flatten(), 0, spread).unflatten(0, keys.shape)  # [draw + 1, batch, bin, frame]
+        whole = with_high(mean, high_part(mean, spread) + spread * noise[:-1])
+        decoded = self.textured(Coefficients(mean, spread), noise[-1])
+        drawn = self.synthesise(torch.cat([whole, decoded[None]]).flatten(0, 1), stream).unflatten(0, keys.shape)
+        return drawn[:-1], drawn[-1]
 
     def coefficients(self, latents: Tensor, stream: Stream) -> Coefficients:
         """[batch, dim, frame] -> the distribution of the compressed MDCT coefficients, `stride` frames for each."""

@@ -110,7 +110,7 @@ class LossConfig(_Section):
     draws: AtLeastOne = 2
     """Waveforms that a stochastic decoder (model.decoder_stochastic) draws for each item. Its spectral losses are
     energy scores: those of the draws, less half of what they are from one another. Losses that follow the ear are of
-    one more, drawn as in decoding (texture.scale)."""
+    one more, drawn as in decoding."""
     intelligibility: NotNegative = 0.0
     """1 - correlation of short-time envelopes in third-octave bands, after STOI."""
     loudness: NotNegative = 0.0
@@ -200,7 +200,8 @@ class QuantizerConfig(_Section):
 
 
 class TextureConfig(_Section):
-    """How a stochastic decoder (model.decoder_stochastic) decodes; set on held-out speech before every validation."""
+    """How a stochastic decoder (model.decoder_stochastic) decodes; calibrated on held-out speech at the start of a run
+    and before every validation."""
 
     scale: Share = 0.45
     """Share of the spreads in use. Draws with all of them are distributed as speech is, each for itself; together they

@@ -32,7 +32,8 @@ def calibrate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool
 
     Args:
         model: the one to decode with.
-        recordings: whole ones, which training does not hear.
+        recordings: whole ones, which training does not hear; without any, or if they are silent, the energy is taken to
+            be right.
         quantizes: whether the bottleneck is in the path.
         settings: the share of the spreads, and how much of the lost energy is restored.
     """
@@ -45,7 +46,9 @@ def calibrate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool
         wanted = wanted + _energy(expand(target, model.config.power))
         drawn = drawn + _energy(expand(sample, model.config.power))
     model.train(training)
-    gain = _smoothed((wanted / drawn.clamp_min(1e-9)).clamp(1 / LARGEST_GAIN, LARGEST_GAIN))
+    gain = torch.ones_like(wanted)
+    if wanted.any():
+        gain = _smoothed((wanted / drawn.clamp_min(1e-9)).clamp(1 / LARGEST_GAIN, LARGEST_GAIN))
     factor = gain ** (0.5 * model.config.power * settings.restored)  # energy -> magnitude -> compressed magnitude
     decoder.texture_mean.copy_(factor)
     decoder.texture_scale.copy_(settings.scale * factor)

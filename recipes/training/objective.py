@@ -87,8 +87,7 @@ class Objective:
             quantizes: whether the quantizer is in the path.
         """
         with self.autocast():
-            texture = self.recipe.texture.scale
-            output = forward(part.waveform, part.stages, quantizes, part.noise, part.keys, texture)
+            output = forward(part.waveform, part.stages, quantizes, part.noise, part.keys)
         delay = self.recipe.model.delay
         draws, decoded = output.draws[..., delay:], output.waveform[..., delay:]
         reference = part.target[..., : part.target.shape[-1] - delay]

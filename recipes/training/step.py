@@ -163,11 +163,18 @@ class Trainer:
         return metrics | {"gradient_norm": norm, "skipped": torch.tensor(float(self.guard.skipped))}
 
     def calibrate(self, recordings: Sequence[Example]) -> None:
-        """Set how the averaged model decodes, on whole recordings; nothing if its decoder does not sample."""
-        if self.recipe.model.decoder_stochastic:
+        """Set how the averaged model decodes, and the model with it, on whole recordings; in all processes alike.
+
+        Nothing happens if its decoder does not sample.
+        """
+        if not self.recipe.model.decoder_stochastic:
+            return
+        averaged, ours = self.averaged.decoder, self.model.decoder
+        if self.world.leads:
             calibrate(self.averaged, recordings, self.has_codebooks, self.recipe.texture)
-            self.model.decoder.texture_mean.copy_(self.averaged.decoder.texture_mean)
-            self.model.decoder.texture_scale.copy_(self.averaged.decoder.texture_scale)
+        self.world.copy_from_lead([averaged.texture_mean, averaged.texture_scale])
+        ours.texture_mean.copy_(averaged.texture_mean)
+        ours.texture_scale.copy_(averaged.texture_scale)
 
     @torch.no_grad()
     def initialise_codebooks(self, batches: Iterable[Example]) -> None:

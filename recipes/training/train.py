@@ -149,7 +149,6 @@ def _loop(trainer: Trainer, source: Source, out: Path, display: Display, interru
                 display.update(trainer.step, run.steps, metrics, perplexities)
             if source.held_out and (trainer.step % run.validate_every == 0 or trainer.step == run.steps):
                 quantizes = trainer.has_codebooks
-                trainer.calibrate(source.held_out)
                 scores = validate(trainer.averaged, source.held_out, quantizes)
                 log.validation(trainer.step, scores, trainer.averaged, quantizes)
                 display.validation(trainer.step, scores)
@@ -166,13 +165,18 @@ def _steps(
 ) -> Generator[dict[str, Tensor], None, None]:
     """Take the steps up to the run's end, or until one of the processes is interrupted; yields their metrics."""
     run, world = trainer.recipe.run, trainer.world
+    if trainer.step == 0:
+        trainer.calibrate(source.held_out)
     batches = source.batches(range(trainer.step, run.steps), world, run.seed)
     while trainer.step < run.steps:
         if trainer.needs_codebooks:
             trainer.initialise_codebooks(_kmeans_batches(trainer, source))
         with meter.waiting():
             batch = _to_device(next(batches), trainer.device)
-        yield trainer.train_step(batch)
+        metrics = trainer.train_step(batch)
+        if trainer.step % run.validate_every == 0 or trainer.step == run.steps:
+            trainer.calibrate(source.held_out)
+        yield metrics
         if world.any(bool(interrupted)):
             return
 

@@ -197,9 +197,10 @@ def test_training_draws_as_decoding_does() -> None:
     """With the same key and scale, what training calls the waveform is what decoding makes of the latents."""
     model = make()
     model.decoder.texture_scale.fill_(0.25)
+    model.decoder.texture_mean.fill_(1.5)
     x = torch.from_numpy(voice(1.0))[:9600].reshape(1, 1, -1)
     with torch.no_grad():
-        out = model(x, keys=torch.tensor([[5], [0]]), texture=0.25)
+        out = model(x, keys=torch.tensor([[5], [0]]))
         assert out.quantized is not None
         expected = model.decoder(out.quantized.latents, Stream())
     torch.testing.assert_close(out.waveform, expected, atol=1e-4, rtol=0)
@@ -208,5 +209,5 @@ def test_training_draws_as_decoding_does() -> None:
 def test_without_spreads_there_is_one_waveform() -> None:
     model = make(PLAIN)
     x = torch.from_numpy(voice(1.0))[:9600].reshape(1, 1, -1)
-    out = model(x, keys=torch.arange(3)[:, None], texture=0.5)
+    out = model(x, keys=torch.arange(3)[:, None])
     assert torch.equal(out.draws, out.waveform[None])

@@ -73,6 +73,13 @@ def test_silence_is_no_reason_for_endless_gain(model: Autoencoder) -> None:
     assert expand(model.decoder.texture_mean, 0.3).max() <= 101
 
 
+def test_without_recordings_there_is_the_scale_alone(model: Autoencoder) -> None:
+    for nothing in ([], recordings(0.0)):
+        calibrate(model, nothing, False, TextureConfig(scale=0.25, restored=1.0))
+        assert torch.equal(model.decoder.texture_mean, torch.ones(model.config.spread_bins))
+        assert torch.equal(model.decoder.texture_scale, torch.full((model.config.spread_bins,), 0.25))
+
+
 def test_model_and_average_decode_alike() -> None:
     trainer = Trainer(recipe("model.decoder_stochastic=true", "texture.scale=0.25"), torch.device("cpu"), World())
     trainer.calibrate(recordings(0.05))
