@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
+FOLDERS = (".", "docs", "examples", "models/weights")
+PAGES = [page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md"))]
 OF_CODE = [ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md"]
 """The pages that a newcomer finds the code by."""
 
