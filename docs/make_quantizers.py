@@ -228,9 +228,9 @@ def laboratory() -> str:
             f"Latents of {found['model']}, fingerprint {found['fingerprint'][:16]}."
             f" Fitted on {fit['vectors']} of them ({fit['seconds'] / 60:.0f} minutes, {fit['speakers']} speakers),"
             f" measured on {test['vectors']} others ({test['recordings']} whole recordings of {test['speakers']} other"
-            " speakers). In each cell the signal-to-noise ratio of the latents in dB, then PESQ-WB and STOI of what the"
-            f" decoder makes of them (20 of the recordings); of the latents themselves it makes {scores}. A ratio in"
-            " brackets: at other bits than the column's.",
+            " speakers). Each cell has the signal-to-noise ratio of the latents in dB, then PESQ-WB and STOI of the"
+            f" decoded sound (20 of the recordings); without quantization they are {scores}. A ratio in brackets is at"
+            " the number of bits given there.",
             "",
             *table(["bits a vector", *map(str, budgets)], rows),
             "",

@@ -95,7 +95,7 @@ def page(content: dict[str, Any], summaries: Sequence[Summary], speeds: bench.Re
         [
             "# Results",
             "",
-            "Written by `python docs/make_results.py` from the measurements in `docs/results/`; edit those, not this.",
+            "Written by `python docs/make_results.py` from the measurements in `docs/results/`; edit those instead.",
             "",
             *quality(content, summaries),
             *stages(content),
@@ -116,13 +116,15 @@ def quality(content: dict[str, Any], summaries: Sequence[Summary]) -> list[str]:
     return [
         "## Quality",
         "",
-        f"{content['files']} whole recordings, {seconds / 60:.1f} minutes, that training never saw, at"
-        f" {content['sample_rate'] // 1000} kHz. Bits are counted on disk for vqcodec, header and all; of the others,"
-        " the packets without their container. Means over the files, ± half a 95 % bootstrap interval; the best score"
-        " at any bitrate is no contest: read down a column at like bitrates. Encode and decode: times real time on one"
-        " thread of a shared CPU, programs of other codecs with their start. The model is"
-        f" {model['name']}, {model['parameters'] / 1e6:.1f} M parameters, fingerprint"
-        f" {model['fingerprint'][:16]}, effort {model['effort']}.",
+        f"Measured: {content['files']} whole recordings ({seconds / 60:.1f} minutes), none of them in the"
+        f" training data, at {content['sample_rate'] // 1000} kHz, through"
+        f" {model['name']} ({model['parameters'] / 1e6:.1f} M parameters, fingerprint {model['fingerprint'][:16]},"
+        f" effort {model['effort']}) and other codecs.",
+        "",
+        "Bitrates: for vqcodec, all bytes of the file, header included; for other codecs, their packets without the"
+        " container. Scores: means over the files, ± half of a 95 % bootstrap interval. Compare only rows of similar"
+        " bitrate. Encode and decode: times real time on one thread of a shared CPU; for programs of other codecs their"
+        " start is included.",
         "",
         f"![Scores against bitrate]({PICTURE})",
         "",
@@ -160,7 +162,7 @@ def stages(content: dict[str, Any]) -> list[str]:
     return [
         "## Codebooks",
         "",
-        f"Each stage has {size} codes; they are stored at their full width.",
+        f"Each stage has {size} codes. They are stored without entropy coding.",
         "",
         *markdown(["stage", "entropy, bits", "perplexity", "codes used"], rows),
         "",
@@ -169,7 +171,7 @@ def stages(content: dict[str, Any]) -> list[str]:
 
 def speed(report: bench.Report) -> list[str]:
     """The benchmark's own tables."""
-    lines = ["## Speed", "", "`vqcodec bench`; best of the rounds, and where it matters the median.", ""]
+    lines = ["## Speed", "", "Measured by `vqcodec bench`: the best of the rounds, and in brackets the median.", ""]
     for table in tables(report):
         lines += [f"### {table.title}", "", *markdown(table.columns or ("", ""), table.rows), ""]
         lines += [f"{note}." for note in table.notes]

@@ -42,6 +42,7 @@ class ModelConfig:
     """
 
     name: str = "speech_16k"
+    """Name of the model, and of the file that training writes."""
     sample_rate: int = 16_000
     """Samples a second of the waveform."""
     mdct_hop: int = 160
@@ -51,12 +52,13 @@ class ModelConfig:
     stride: int = 2
     """MDCT frames per latent frame."""
     latent_dim: int = 64
+    """Numbers in a latent vector."""
     bottleneck: str = "rvq"
     """What passes between encoder and decoder, see `bottlenecks`: rvq, vq, product, lattice, tree, hierarchical, vae or
     none."""
     num_stages: int = 12
-    """Codes in a frame of them. That is the number of codebooks in the residual stack (rvq), of groups of dimensions
-    (product) or of levels (tree); 1 (vq); or `coarse_stages` and two for every fine stage (hierarchical)."""
+    """Codes in a frame: the number of codebooks in the residual stack (rvq), of groups of dimensions (product) or of
+    levels (tree); 1 (vq); or `coarse_stages` plus two for every fine stage (hierarchical)."""
     codebook_size: int = 1024
     """Values that a code can take."""
     lattice_levels: int = 4
@@ -66,21 +68,27 @@ class ModelConfig:
     kernel_size: int = 7
     """Frames that a depthwise convolution sees."""
     expansion: int = 3
-    """Hidden width of a block over its width."""
+    """Hidden width of a block, as a multiple of its width."""
     encoder_width: int = 256
+    """Channels of the encoder's blocks."""
     encoder_fast_blocks: int = 0
+    """ConvNeXt blocks of the encoder at the rate of the MDCT."""
     encoder_blocks: int = 5
+    """ConvNeXt blocks of the encoder at the rate of the latents."""
     encoder_lookahead: int = 1
     """Latent frames of the future that the encoder waits for."""
     decoder_width: int = 384
+    """Channels of the decoder's blocks."""
     decoder_blocks: int = 6
+    """ConvNeXt blocks of the decoder at the rate of the latents."""
     decoder_fast_blocks: int = 0
+    """ConvNeXt blocks of the decoder at the rate of the MDCT."""
     decoder_lookahead: int = 1
     """Latent frames of the future that the decoder waits for."""
     decoder_stochastic: bool = False
     """Whether the decoder samples: beside the mean of each MDCT coefficient it gives a spread, and draws from both."""
     decoder_spread_from_hz: int = 1500
-    """Frequency from which on coefficients have a spread; the means alone serve below (decoder_stochastic only)."""
+    """Frequency above which coefficients have a spread; below it the means are used alone (decoder_stochastic only)."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -35,34 +35,36 @@ class DataConfig(_Section):
     """What a batch is made of."""
 
     batch_size: AtLeastOne = 16
+    """Crops in a batch, over all processes together."""
     crop_s: Positive = 1.0
-    """Seconds of audio in a crop that losses are taken over; the codec's delay comes on top."""
+    """Seconds of audio in a crop that the losses see; the codec's delay comes on top."""
     gain_db: tuple[float, float] = (-6.0, 18.0)
-    """Range of the random gain of a crop; what would clip gets only as loud as it can be. A codec is at its best at the
-    levels that it was trained at, and corpora are often quieter than what users have."""
+    """Range of the random gain of a crop. A gain that would clip is lowered until it does not. A codec works best at
+    the levels it was trained at, and corpora are often quieter than what users record."""
     workers: Count = 1
-    """Processes that read crops; 0 reads in the training process."""
+    """Processes that read crops; with 0 the training process reads them itself."""
     buffer_mb: Positive = 64.0
-    """Megabytes of crops out of shards that wait for their turn, in all processes together: more mixes better."""
+    """Megabytes of crops from shards that are held in memory for shuffling, in all processes together."""
     validation_s: NotNegative = 300.0
-    """Seconds of audio, in whole files, for validation: of official dev parts, or of speakers held out whole."""
+    """Seconds of audio for validation, in whole files: from official dev parts, or from speakers that are held out."""
     weights: dict[str, NotNegative] = {}
-    """How often a corpus is drawn from, by its name, relative to its share of the audio; 1 where it is not named.
-    With 0 it is left out. The names are shown when a run starts."""
+    """How often to draw from each corpus, by name, relative to its share of the audio; 1 for a corpus not named here,
+    and 0 leaves a corpus out. A run shows the names when it starts."""
 
 
 class AugmentConfig(_Section):
-    """What is done to crops beside the random gain; each effect to this share of them."""
+    """What is done to crops besides the random gain. Each effect is applied to the given share of them."""
 
     band_limit: Share = 0.0
-    """Low-pass filtering, as a telephone or an old recording has it."""
+    """Share of crops that are low-pass filtered, like a telephone call or an old recording."""
     reverb: Share = 0.0
+    """Share of crops with the reverberation of a simulated room."""
     noise: Share = 0.0
-    """Background noise, out of the folders given as --noise, or pink where there are none."""
+    """Share of crops with background noise: from the folders given with --noise, or pink noise without any."""
     snr_db: tuple[float, float] = (5.0, 30.0)
-    """Range of the signal-to-noise ratio."""
+    """Range of the signal-to-noise ratio of that noise."""
     lossy: Share = 0.0
-    """Artefacts of MP3 or Opus at low bitrates."""
+    """Share of crops with artefacts of MP3 or Opus at low bitrates."""
     denoise: bool = False
     """Whether the target is the crop before noise, reverberation, band limit and artefacts: a speech enhancer, and with
     noise = 1 the denoising autoencoder of Vincent et al. 2008, with any bottleneck."""
@@ -72,22 +74,27 @@ class OptimizerConfig(_Section):
     """AdamW, with Muon for the matrices of the pointwise layers if asked for."""
 
     kind: Literal["adamw", "muon"] = "adamw"
+    """The optimizer: AdamW for everything, or Muon for those matrices and AdamW for the rest."""
     learning_rate: Positive = 1e-3
+    """Peak learning rate. After the warm-up it falls along a cosine until the last step."""
     accumulate: AtLeastOne = 1
-    """Parts that a batch is worked through in, one after the other: less memory, the same step."""
+    """Number of parts that a batch is split into and computed one after the other: less memory, the same step."""
     final_share: Share = 0.05
-    """Of the learning rate, at the end of the cosine."""
+    """Share of the learning rate that is left at the end of the cosine."""
     warmup_steps: Count = 200
+    """Steps in which the learning rate rises from 0."""
     betas: tuple[Share, Share] = (0.8, 0.99)
+    """Decay of AdamW's moving averages of the gradient and of its square."""
     weight_decay: NotNegative = 0.01
+    """Decoupled weight decay, relative to the learning rate."""
     gradient_clip: Positive = 1.0
-    """Largest norm of the gradient of all parameters."""
+    """Norm to which the gradient of all parameters is clipped."""
     outlier_factor: Positive = 10.0
-    """A step is skipped whose gradient norm is this many times the usual one, or not finite."""
+    """A step is skipped if its gradient norm is more than this many times the usual norm, or not finite."""
     outlier_patience: AtLeastOne = 50
-    """Steps skipped in a row after which the run stops."""
+    """The run stops after this many skipped steps in a row."""
     weight_ema: Share = 0.999
-    """Decay of the moving average of the weights, which is what is validated and exported."""
+    """Decay of the moving average of the weights. This average is what is validated and exported."""
 
 
 class LossConfig(_Section):
@@ -98,105 +105,120 @@ class LossConfig(_Section):
     """
 
     signed: NotNegative = 0.7
-    """Relative squared error of compressed, signed MDCT coefficients, before the hand-over."""
+    """Weight, before the hand-over, of the relative squared error of compressed, signed MDCT coefficients."""
     signed_final: NotNegative = 0.15
-    """The same, after the hand-over."""
+    """Weight of that error after the hand-over."""
     signed_focus: NotNegative = 3.0
-    """How much strong coefficients count more than weak ones in it: an exponent of their magnitude."""
+    """How much more strong coefficients count than weak ones in that error: an exponent of their magnitude."""
     mel: NotNegative = 3.0
+    """Weight of the L1 distance of log-mel spectra, at six window lengths."""
     magnitude: NotNegative = 1.0
-    """Of log magnitudes bin by bin: the mel loss alone lets a few coefficients stand for a whole band."""
+    """Weight of the L1 distance of log magnitudes bin by bin: the mel loss alone lets a few coefficients stand for a
+    whole band."""
     complex: NotNegative = 0.5
+    """Weight of the L1 distance of power-compressed complex spectra, which keeps the phase."""
     draws: AtLeastOne = 2
     """Waveforms that a stochastic decoder (model.decoder_stochastic) draws for each item. Its spectral losses are
-    energy scores: those of the draws, less half of what they are from one another. Losses that follow the ear are of
-    one more, drawn as in decoding."""
+    energy scores: the mean loss of the draws, minus half their mean distance from each other. The perceptual losses
+    are those of one more draw, drawn as in decoding."""
     intelligibility: NotNegative = 0.0
-    """1 - correlation of short-time envelopes in third-octave bands, after STOI."""
+    """Weight of 1 - correlation of short-time envelopes in third-octave bands, after STOI."""
     loudness: NotNegative = 0.0
-    """Disturbance of the loudness in Bark bands, after PESQ."""
+    """Weight of the disturbance of loudness in Bark bands, after PESQ."""
     similarity: NotNegative = 0.0
-    """1 - similarity of auditory spectrograms, after ViSQOL."""
+    """Weight of 1 - similarity of auditory spectrograms, after ViSQOL."""
     commitment: NotNegative = 0.25
-    """Squared distance of the latents from their codes, which draws the encoder: beta of the VQ-VAE."""
+    """Weight of the squared distance of the latents from their codes, whose gradient moves the encoder: the beta of
+    the VQ-VAE."""
     codebook: NotNegative = 1.0
-    """The same distance, which draws the codes; only where they learn by gradient (quantizer.learning)."""
+    """Weight of the same distance where its gradient moves the codes (only with quantizer.learning = "gradient")."""
     divergence: NotNegative = 0.03
-    """KL divergence of a "vae" from the standard normal, nats per latent value. With this weight the recipe "tiny"
-    comes to about 1.5 of them in 400 steps, where its 8 stages of 256 codes are 1.4; with a third of it to 2.2."""
+    """Weight of the KL divergence of a "vae" from the standard normal, in nats per latent value. With the default the
+    recipe "tiny" reaches about 1.5 nats in 400 steps, where its 8 stages of 256 codes carry 1.4; with 0.01, 2.2."""
     sparse: NotNegative = 0.0
-    """KL divergence of the latents' mean activation (their sigmoid) from `sparse_rho`, in nats per dimension."""
+    """Weight of the KL divergence of the latents' mean activation (their sigmoid) from `sparse_rho`, in nats per
+    dimension."""
     sparse_rho: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """The mean activation that is wanted."""
+    """The mean activation that the sparse loss aims for."""
     contractive: NotNegative = 0.0
-    """Squared norm of the encoder's Jacobian, d latents / d waveform, per latent value: in the order of 1e5 where it is
-    not held down, as quiet samples count as much as loud ones, so that weights begin at 1e-7."""
+    """Weight of the squared norm of the encoder's Jacobian, d latents / d waveform, per latent value. Unconstrained it
+    is of the order of 1e5, since quiet samples count as much as loud ones: begin with weights near 1e-7."""
     handover_start: Count = 1000
+    """Step at which the hand-over from the signed error to the spectral losses begins."""
     handover_steps: Count = 1000
+    """Steps that the hand-over takes."""
 
 
 class PhaseConfig(_Section):
-    """What takes part in training, from which step on; None for never. Before either: reconstruction alone."""
+    """From which step each later phase of training runs; never, by default. Before them: reconstruction alone."""
 
     adversarial_from: Count | None = None
-    """From here on discriminators learn, and teach the codec."""
+    """Step from which discriminators are trained, and the codec against them."""
     decoder_only_from: Count | None = None
-    """From here on encoder and codebooks stay as they are (their averaged weights): files keep decoding."""
+    """Step from which encoder and codebooks are frozen at their averaged weights, so that existing files still
+    decode."""
 
 
 class DiscriminatorConfig(_Section):
     """The networks that tell the codec's output from the input, and what they add to the losses."""
 
     periods: tuple[AtLeastOne, ...] = (2, 5, 11)
-    """Of the multi-period discriminators, in samples; none of them if empty."""
+    """Periods of the multi-period discriminators, in samples; empty for none of these discriminators."""
     windows: tuple[Annotated[int, Field(ge=16)], ...] = (256, 512, 1024, 2048)
-    """Of the multi-resolution STFT discriminators, in samples; none of them if empty."""
+    """Windows of the multi-resolution STFT discriminators, in samples; empty for none of these discriminators."""
     period_channels: AtLeastOne = 8
     """Width of a multi-period discriminator's first layer."""
     stft_channels: AtLeastOne = 48
     """Width of an STFT discriminator's layers."""
     loss: Literal["hinge", "least_squares"] = "least_squares"
-    """Least squares keeps the logits, and so the size of the gradients, within bounds."""
+    """The adversarial loss. Least squares keeps the logits, and so the size of the gradients, within bounds."""
     learning_rate: Positive = 5e-4
+    """Learning rate of the discriminators' AdamW, constant."""
     betas: tuple[Share, Share] = (0.8, 0.99)
+    """Decay of that AdamW's moving averages of the gradient and of its square."""
     gradient_clip: Positive = 10.0
-    """Largest norm of the gradient of all discriminators."""
+    """Norm to which the gradient of all discriminators is clipped."""
     alone_steps: Count = 500
-    """Steps at the start of the phase in which the discriminators learn alone; cold ones would wreck the codec."""
+    """Steps at the start of the phase in which only the discriminators learn; untrained, they would wreck the codec."""
     ramp_steps: Count = 1000
-    """Steps after those in which their weight in the codec's loss rises from 0."""
+    """Steps after that in which the weight of the adversarial losses rises from 0."""
     every: AtLeastOne = 2
-    """Steps between two of the discriminators' own updates."""
+    """The discriminators are updated every so many steps."""
     adversarial: NotNegative = 0.2
-    """Weight of the adversarial loss in the codec's."""
+    """Weight of the adversarial loss in the codec's loss."""
     feature: NotNegative = 0.3
-    """Weight of the feature-matching loss."""
+    """Weight of the feature-matching loss in the codec's loss."""
 
 
 class BottleneckConfig(_Section):
-    """What stands between encoder and decoder; its other sizes, such as num_stages, are those of the model."""
+    """What stands between encoder and decoder; its other sizes, such as num_stages, are in [model]."""
 
     kind: Literal["rvq", "vq", "product", "lattice", "tree", "hierarchical", "vae", "none"] = "rvq"
+    """The kind of bottleneck."""
     levels: AtLeastOne = 4
-    """Values that each latent of a "lattice" is rounded to."""
+    """Levels that each latent value of a "lattice" is rounded to."""
     coarse_stages: AtLeastOne = 4
-    """Stages of a "hierarchical" one at half the rate of the latents; the others are those of two latent frames."""
+    """Stages of a "hierarchical" bottleneck that code two latent frames together; the other stages code the two frames
+    in turn."""
 
 
 class QuantizerConfig(_Section):
     """How the codebooks learn."""
 
     learning: Literal["ema", "gradient"] = "ema"
-    """By moving averages of the latents given to each code, or by the gradient of the codebook loss: the latter with
-    loss.codebook = 1 and loss.commitment = beta is the loss of the VQ-VAE, van den Oord et al. 2017."""
+    """How code vectors learn: as moving averages of the latents assigned to each code, or by the gradient of the
+    codebook loss. The latter, with loss.codebook = 1 and loss.commitment = beta, is the loss of the VQ-VAE (van den
+    Oord et al. 2017)."""
     start_step: Count = 1000
-    """The step before which noise takes the place of the quantizer; then k-means sets the codebooks."""
+    """Step at which k-means sets the codebooks. Before it, noise takes the place of the quantizer."""
     kmeans_batches: AtLeastOne = 16
+    """Batches whose latents k-means runs on."""
     ema_decay: Share = 0.99
+    """Decay of the moving averages that code vectors learn from."""
     dead_share: Share = 0.1
-    """A code used less than this fraction of the mean is replaced by a live latent."""
+    """A code used less than this fraction of the mean usage is replaced by a latent of the batch."""
     full_share: Share = 0.25
-    """Share of a batch that uses all stages; the others use a random number of them."""
+    """Share of the items of a batch that use all stages; the other items use a random number of stages."""
 
 
 class TextureConfig(_Section):
@@ -214,18 +236,24 @@ class RunConfig(_Section):
     """Length, precision and housekeeping."""
 
     steps: AtLeastOne = 20_000
+    """Length of the run."""
     seed: int = 0
+    """Seed of all that is random."""
     precision: Literal["bf16", "fp32"] = "bf16"
+    """Precision of the networks in training: bfloat16 autocast, or float32."""
     log_every: AtLeastOne = 20
-    """Steps between lines of the metrics file."""
+    """Steps between lines of metrics.jsonl."""
     validate_every: AtLeastOne = 1000
+    """Steps between validations."""
     best_by: str = "mel"
-    """The validation score by which the best checkpoint is kept: as logged, or what stands before its "@"."""
+    """Validation score that decides which checkpoint is best: as logged ("mel@12"), or without "@" for the mean over
+    the numbers of stages."""
     compile: bool = False
-    """Whether `torch.compile` fuses the model: slow to start, faster after that on GPUs."""
+    """Whether to run the model through `torch.compile`: slow to start, then faster on GPUs."""
     tensorboard: bool = True
-    """Whether event files for TensorBoard are written, where it is installed."""
+    """Whether to write event files for TensorBoard, if it is installed."""
     checkpoint_minutes: Positive = 5.0
+    """Minutes between checkpoints."""
 
 
 class Recipe(_Section):

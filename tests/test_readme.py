@@ -1,9 +1,12 @@
 """The README's commands and code are real: they are what CI runs, and they do what they say."""
 
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from vqcodec.models import registry
 
@@ -45,3 +48,28 @@ def test_every_command_shown_exists() -> None:
     shown = set(re.findall(r"^(?:.*&& )?vqcodec (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE))
     assert shown
     assert shown <= known
+
+
+def test_commands_can_be_pasted_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From the set-up to the last command, in a fresh copy; `pip` and `python` aside, and pipes as files."""
+    from vqcodec.cli.main import app
+
+    if registry.DEFAULT not in registry.names():
+        pytest.skip("no trained weights in this build")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    lines = "\n".join(blocks("sh")).replace(" && ", "\n").splitlines()
+    commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("vqcodec ")]
+    assert len(commands) >= 10
+    for command in commands:
+        arguments, pipes = command, {}
+        while len(arguments) > 2 and arguments[-2] in "<>":
+            *arguments, sign, name = arguments
+            pipes[sign] = Path(name)
+        given = pipes["<"].read_bytes() if "<" in pipes else None
+        done = CliRunner().invoke(app, arguments, input=given, prog_name="vqcodec")
+        assert done.exit_code == 0, (command, done.output)
+        if ">" in pipes:
+            pipes[">"].write_bytes(done.stdout_bytes)
+    for name in ("hello_back.wav", "small.flac", "coded/hello.vq", "piped.wav", "peeled.vq", "saved.wav"):
+        assert (tmp_path / name).stat().st_size > 500

@@ -31,7 +31,7 @@ class Machine:
     torch: str
     vqcodec: str
     load: float | None
-    """Processes that wanted to run during the minute before the benchmark; None where it cannot be known."""
+    """Load average over the minute before the benchmark; None where it is unknown."""
 
 
 def facts(devices: Sequence[str]) -> Machine:

@@ -71,8 +71,8 @@ def _facts(report: Report) -> Table:
         "GPU": ", ".join(m.gpus),
         "software": f"vqcodec {m.vqcodec}, torch {m.torch}, Python {m.python}, {m.platform}",
         "signal": f"{settings.seconds:g} s",
-        "rounds": f"{settings.repeat}; a figure is their best (in brackets: their median)",
-        "load": "" if m.load is None else f"{m.load:.1f} processes wanted to run just before{_busy(m, settings)}",
+        "rounds": f"{settings.repeat}; each figure is the best of them (in brackets: the median)",
+        "load average before the run": "" if m.load is None else f"{m.load:.1f}{_busy(m, settings)}",
     }
     return Table("Benchmark", ("", ""), tuple((name, text) for name, text in rows.items() if text))
 
@@ -80,7 +80,7 @@ def _facts(report: Report) -> Table:
 def _busy(machine: Machine, settings: Settings) -> str:
     """A warning where others want the CPUs that the benchmark uses."""
     free = machine.cpus - max(settings.threads)
-    return "; others need the CPUs, so speeds come out too low" if (machine.load or 0) > free + 0.5 else ""
+    return "; speeds may be underestimated" if (machine.load or 0) > free + 0.5 else ""
 
 
 def _whole(report: Report) -> Table:
@@ -99,7 +99,7 @@ def _steps(report: Report) -> Table:
         total = totals[figure.name.partition(",")[0], figure.place]
         return f"{_number(figure.best)} ({100 * figure.best / total:.0f} %)"
 
-    note = "rest: what the whole takes beyond its steps"
+    note = "rest: the time of the whole minus that of its steps"
     return _pivot(f"Steps of the data path{_at(figures)}, ms per second of audio (share)", figures, cell, _name, [note])
 
 
@@ -125,7 +125,7 @@ def _arithmetic(report: Report) -> Table:
 
 def _start(report: Report) -> Table:
     figures = _of(report, "start")
-    note = "in processes of their own, OMP_NUM_THREADS=1"
+    note = "each in its own process, OMP_NUM_THREADS=1"
     rows = [(_row(each), f"{each.best:.2f} ({each.median:.2f})") for each in figures]
     return Table("Start-up, s", ("", "s"), tuple(rows), (note,))
 
@@ -142,7 +142,7 @@ def _neural(report: Report) -> Table:
     for setting in dict.fromkeys(setting for setting, _ in figures):
         found = [figures.get((setting, name)) for name in names]
         rows.append((setting, *("" if each is None else _best_and_median(each) for each in found)))
-    note = "the architectures that transformers has by default, with random weights; one thread, the same rounds"
+    note = "default architectures of transformers, with random weights; one thread, in the same rounds"
     return Table("Other neural codecs, times real time", ("", *names), tuple(rows), (note,))
 
 

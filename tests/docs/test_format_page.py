@@ -1,0 +1,89 @@
+"""docs/FORMAT.md says how decoding noise is made. (Its bytes are tested in tests/codec/test_bitstream.py.)"""
+
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vqcodec.models.autoencoder import Autoencoder
+from vqcodec.models.config import ModelConfig
+from vqcodec.models.layers import Stream, expand
+from vqcodec.models.texture import draws, partial_table
+from vqcodec.stream import soft_limit
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "FORMAT.md"
+
+pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="the documentation is not beside the tests")
+
+
+@pytest.fixture(scope="module")
+def section() -> str:
+    return PAGE.read_text("utf-8").split("\n## Decoding noise\n")[1].split("\n## ")[0]
+
+
+@pytest.fixture(scope="module")
+def code(section: str) -> dict[str, Any]:
+    """What the code of the page defines."""
+    [source] = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(source, names)
+    return names
+
+
+def test_the_code_makes_the_same_noise(code: dict[str, Any]) -> None:
+    noise: Callable[..., float] = code["noise"]
+    assert code["TABLE"] == (partial_table(torch.device("cpu")) * 2**14).tolist()
+    for key, first in ((0, 0), (0, 123_456), (0, 2**32 - 2), (77, 5)):
+        drawn = draws(torch.tensor([key]), first, 4, 130)[0]
+        expected = [[noise((first + frame) % 2**32, k, key) for frame in range(4)] for k in range(130)]
+        assert drawn.tolist() == expected
+
+
+def test_examples(section: str, code: dict[str, Any]) -> None:
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\| \d.*\|$", section, re.M)]
+    assert len(rows) == 7
+    for row in rows:
+        frame, k, of_frame, of_coefficient, index, value = (int(cell, 0) for cell in row[:6])
+        assert code["mix"](frame) == of_frame
+        assert code["mix"]((of_frame + k * 0x9E3779B9) % 2**32) == of_coefficient
+        assert of_coefficient >> 20 == index
+        assert code["TABLE"][index] == value
+        assert value / 2**14 == float(row[6]) == draws(torch.tensor([0]), frame, 1, k + 1)[0, k, 0]
+
+
+def test_sum_of_the_table(section: str, code: dict[str, Any]) -> None:
+    packed = struct.pack("<4096h", *code["TABLE"])
+    assert f"its CRC-32 is 0x{zlib.crc32(packed):08X}." in section
+
+
+def test_decoding_follows_the_page(code: dict[str, Any]) -> None:
+    """Where the noise goes, and from which frame and coefficient it counts."""
+    torch.manual_seed(0)
+    sizes = {"latent_dim": 4, "num_stages": 2, "codebook_size": 8, "decoder_width": 12, "decoder_blocks": 2}
+    config = ModelConfig(**sizes, encoder_width=8, encoder_blocks=1, decoder_stochastic=True)
+    decoder = Autoencoder(config).eval().decoder
+    decoder.texture_scale.uniform_(0.2, 1)
+    latents = torch.randn(1, 4, 6)
+    with torch.no_grad():
+        decoded = decoder(latents, Stream(), 0.7)
+        mean, spread = decoder.coefficients(latents, Stream())
+        assert spread is not None
+        first = round(config.decoder_spread_from_hz * 2 * config.mdct_hop / config.sample_rate)
+        assert first == 30
+        for frame in range(mean.shape[-1]):
+            for k in range(160 - first):
+                scale = 0.7 * decoder.texture_scale[k]
+                mean[0, first + k, frame] += scale * spread[0, k, frame] * code["noise"](frame, k)
+        expected = decoder.inverse_mdct(expand(mean, config.power), Stream())
+    torch.testing.assert_close(decoded, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_limiter_of_the_page() -> None:
+    x = torch.linspace(-3, 3, 601)
+    limited = x.sign() * (0.95 + 0.05 * ((x.abs() - 0.95) / 0.05).tanh())
+    torch.testing.assert_close(soft_limit(x), torch.where(x.abs() > 0.95, limited, x))
