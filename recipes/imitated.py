@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from .config import LossConfig
 from .metrics import METRICS
 
@@ -26,11 +28,16 @@ NEUTRAL = frozenset({"commitment", "codebook", "divergence", "sparse", "contract
 """Weights of losses that look at latents and codes only."""
 
 
-def imitated_scores(loss: LossConfig) -> tuple[str, ...]:
-    """Names of the scores that the losses of some weight imitate, in the order of `METRICS`."""
+def imitated_scores(loss: LossConfig, before: Collection[str] = ()) -> tuple[str, ...]:
+    """Names of the scores that the losses of some weight imitate, and those `before`, in the order of `METRICS`.
+
+    Args:
+        loss: weights of the losses.
+        before: scores that the model was trained on before the run.
+    """
     weights = loss.model_dump()
-    found = {score for name, scores in IMITATED.items() if weights[name] > 0 for score in scores}
-    return tuple(name for name in METRICS if name in found)
+    imitated = {score for name, scores in IMITATED.items() if weights[name] > 0 for score in scores}
+    return tuple(name for name in METRICS if name in imitated or name in before)
 
 
 def marked(label: str, trained_on: bool) -> str:

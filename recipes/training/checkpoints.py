@@ -186,7 +186,8 @@ def export(run: Path, target: Path, *, best: bool = False, force: bool = False, 
     model = average.module
     assert isinstance(model, Autoencoder)
     training = {"steps": state["step"], "recipe": recipe.to_dict()}
-    weights.save(target, model, training, state.get("decodes", ()), imitated_scores(recipe.loss))
+    trained_on = imitated_scores(recipe.loss, state.get("trained_on_scores", ()))
+    weights.save(target, model, training, state.get("decodes", ()), trained_on)
     return int(state["step"])
 
 

@@ -75,6 +75,8 @@ class Trainer:
             self.model.quantizer.learn_by_gradient()
         self.decodes: tuple[str, ...] = ()
         """Fingerprints of earlier models whose files the exported model decodes as well."""
+        self.trained_on_scores: tuple[str, ...] = ()
+        """Scores that losses of the model before imitated."""
         if init is not None:
             self._begin_with(init)
         self.has_codebooks = _are_set(self.model.quantizer)
@@ -321,8 +323,9 @@ class Trainer:
 
     def _begin_with(self, init: Path) -> None:
         begin_with(self.model, init)
+        info = registry.describe(init)
+        self.trained_on_scores = info.trained_on_scores or ()
         if self.recipe.phases.decoder_only_from == 0:
-            info = registry.describe(init)
             self.decodes = (info.fingerprint, *info.decodes)
 
     def state(self) -> dict[str, Any]:
@@ -334,6 +337,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "decodes": list(self.decodes),
+            "trained_on_scores": list(self.trained_on_scores),
             "guard": self.guard.state(),
             "adversary": None if self.adversary is None else self.adversary.state(),
         }
@@ -346,6 +350,7 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.decodes = tuple(state.get("decodes", ()))
+        self.trained_on_scores = tuple(state.get("trained_on_scores", ()))
         if "guard" in state:
             self.guard.load_state(state["guard"])
         if self.adversary is not None and state.get("adversary") is not None:
