@@ -110,6 +110,9 @@ class LossConfig(_Section):
     """Weight of that error after the hand-over."""
     signed_focus: NotNegative = 3.0
     """How much more strong coefficients count than weak ones in that error: an exponent of their magnitude."""
+    mean: NotNegative = 0.0
+    """Weight of the relative squared error of the means of those compressed coefficients that have a spread
+    (model.decoder_stochastic): it keeps the means from answering unknown signs with a habit."""
     mel: NotNegative = 3.0
     """Weight of the L1 distance of log-mel spectra, at six window lengths."""
     magnitude: NotNegative = 1.0

@@ -15,6 +15,7 @@ TRAINED_ON_NOTE = "the model was trained on a loss that imitates this score, whi
 IMITATED: dict[str, tuple[str, ...]] = {
     "signed": ("si_sdr",),
     "signed_final": ("si_sdr",),
+    "mean": ("si_sdr",),
     "mel": ("mel_distance", "mcd"),
     "magnitude": ("lsd",),
     "complex": ("lsd", "si_sdr"),

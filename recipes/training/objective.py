@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from vqcodec.models.autoencoder import Autoencoder, Reconstruction
+from vqcodec.models.decoder import high_part
 from vqcodec.models.layers import Stream
 
 from ..config import LossConfig, Recipe
 from .adversarial import Adversary
 from .losses.perceptual import PERCEPTUAL
 from .losses.regularisers import contraction, sparsity
-from .losses.spectral import energy_score, signed_error
+from .losses.spectral import energy_score, relative_error, signed_error
 
 
 class Part(NamedTuple):
@@ -146,10 +147,13 @@ class Objective:
 
     def _coefficient_terms(self, output: Reconstruction, part: Part, whole: Whole) -> dict[str, Tensor]:
         config = self.recipe.model
-        means = output.coefficients.mean[..., config.lookahead * config.stride :].float()
-        return {
-            "signed": signed_error(means, self.heard(part.coefficients), self.recipe.loss.signed_focus, whole.energy)
-        }
+        late = config.lookahead * config.stride
+        means, target = output.coefficients.mean[..., late:].float(), self.heard(part.coefficients)
+        terms = {"signed": signed_error(means, target, self.recipe.loss.signed_focus, whole.energy)}
+        spread = output.coefficients.spread
+        if spread is not None and self.recipe.loss.mean:
+            terms["mean"] = relative_error(high_part(means, spread), high_part(target, spread))
+        return terms
 
     def _latent_terms(self, output: Reconstruction, part: Part, whole: Whole) -> dict[str, Tensor]:
         """The bottleneck's own losses, and terms of the latents alone, as far as they are in use."""
@@ -170,6 +174,7 @@ def loss_weights(config: LossConfig, handover: float) -> dict[str, float]:
     return {
         "signed": config.signed + handover * (config.signed_final - config.signed),
         **{name: handover * weight for name, weight in spectral.items()},
+        "mean": config.mean,
         "commitment": config.commitment,
         "codebook": config.codebook,
         "divergence": config.divergence,

@@ -46,6 +46,12 @@ def signed_energy(target: Tensor, focus: float) -> Tensor:
     return (_emphasis(target, focus) * target.square()).sum()
 
 
+def relative_error(coefficients: Tensor, target: Tensor) -> Tensor:
+    """Squared error over the energy of the target, both [item, coefficient, frame]: mean over items [], 1 for silence."""
+    energy = target.square().mean((1, 2)) + FOCUS_FLOOR**2
+    return ((coefficients - target).square().mean((1, 2)) / energy).mean()
+
+
 def _emphasis(target: Tensor, focus: float) -> Tensor:
     return (target.abs() + FOCUS_FLOOR).pow(focus)
 

@@ -78,3 +78,10 @@ def test_parts_draw_what_the_whole_would() -> None:
     for expected, found in zip(of_whole[1:], of_pieces[1:], strict=True):
         for name in ("mel", "magnitude", "complex"):
             torch.testing.assert_close(found[name], expected[name], rtol=2e-3, atol=1e-3)
+
+
+def test_means_are_held_to_what_is_known() -> None:
+    trainer = Trainer(recipe(*STOCHASTIC, "loss.mean=0.5"), CPU, World())
+    metrics = trainer.train_step(batch_of(trainer.recipe, World(), 0))
+    assert metrics["mean"] > 0.5
+    assert "mean" not in Trainer(recipe("loss.mean=0.5"), CPU, World()).train_step(batch_of(recipe(), World(), 0))

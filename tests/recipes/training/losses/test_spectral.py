@@ -17,6 +17,7 @@ from vqcodec.recipes.training.losses.spectral import (
     energy_score,
     log_magnitude,
     log_mel,
+    relative_error,
     signed_error,
     spectral_losses,
     stft,
@@ -161,3 +162,13 @@ def test_the_energy_score_by_hand(clean: torch.Tensor) -> None:
     apart, first, second = spectral_losses(a, b, RATE), spectral_losses(a, clean, RATE), spectral_losses(b, clean, RATE)
     for found, x, y, z in zip(score, first, second, apart, strict=True):
         torch.testing.assert_close(found, (x + y - z) / 2)
+
+
+def test_the_relative_error_weighs_items_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(2, 30, 40, generator=generator) * torch.tensor([1.0, 8.0])[:, None, None]
+    assert relative_error(target, target) == 0
+    torch.testing.assert_close(relative_error(torch.zeros_like(target), target), torch.tensor(1.0), atol=3e-3, rtol=0)
+    half = torch.stack([target[0], torch.zeros_like(target[1])])
+    torch.testing.assert_close(relative_error(half, target), torch.tensor(0.5), atol=3e-3, rtol=0)
+    assert relative_error(torch.zeros(1, 30, 40), torch.zeros(1, 30, 40)) == 0

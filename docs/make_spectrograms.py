@@ -1,0 +1,69 @@
+"""Draws spectrograms of recordings and of what codecs make of them, side by side, as one picture.
+
+    python docs/make_spectrograms.py OUT.png "Reference=folder" "Before=folder" "After=folder" -- talk:0.5 noise:1.0
+
+Every folder has a sound file of each name (whatever its suffix); `talk:0.5` shows a stretch of talk from 0.5 s on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.signal import stft
+
+from vqcodec import audio
+
+SHOWN_S = 1.2
+RATE = 16_000
+WINDOW = 512
+FLOOR_DB, TOP_DB = -95, -25
+
+
+def main(out: Path, folders: Sequence[tuple[str, Path]], excerpts: Sequence[tuple[str, float]]) -> None:
+    """A row for each excerpt, a column for each folder."""
+    with rc_context({"font.size": 8}):
+        size = (2.6 * len(folders), 1.5 * len(excerpts))
+        figure = Figure(figsize=size, layout="constrained", dpi=110)
+        rows = figure.subplots(len(excerpts), len(folders), sharex=True, sharey=True, squeeze=False)
+        for row, (name, start_s) in zip(rows, excerpts, strict=True):
+            for axes, (title, folder) in zip(row, folders, strict=True):
+                draw(axes, read(folder, name, start_s))
+                if row is rows[0]:
+                    axes.set_title(title)
+            row[0].set_ylabel(f"{name[:18]}\nkHz", fontsize=6)
+        for axes in rows[-1]:
+            axes.set_xlabel("s")
+        figure.savefig(out)
+
+
+def read(folder: Path, name: str, start_s: float) -> np.ndarray:  # type: ignore[type-arg]
+    """The excerpt [sample] of the file of that name."""
+    [path] = folder.rglob(f"{name}.*")
+    waveform, _ = audio.read(path, RATE)
+    return waveform[0, round(start_s * RATE) :][: round(SHOWN_S * RATE)]
+
+
+def draw(axes: Axes, waveform: np.ndarray) -> None:  # type: ignore[type-arg]
+    """Levels in dB, over a fixed range so that columns compare."""
+    frequencies, times, spectrum = stft(waveform, RATE, "hann", WINDOW, WINDOW - 32)
+    level = 20 * np.log10(np.abs(spectrum) + 1e-9)
+    axes.pcolormesh(
+        times, frequencies / 1000, level, vmin=FLOOR_DB - 20, vmax=TOP_DB - 20, cmap="magma", rasterized=True
+    )
+
+
+if __name__ == "__main__":
+    split = sys.argv.index("--")
+    pairs = [text.partition("=") for text in sys.argv[2:split]]
+    places = [text.rpartition(":") for text in sys.argv[split + 1 :]]
+    main(
+        Path(sys.argv[1]),
+        [(title, Path(folder)) for title, _, folder in pairs],
+        [(name, float(start)) for name, _, start in places],
+    )
