@@ -47,7 +47,7 @@ def signed_energy(target: Tensor, focus: float) -> Tensor:
 
 
 def relative_error(coefficients: Tensor, target: Tensor) -> Tensor:
-    """Squared error over the energy of the target, both [item, coefficient, frame]: mean over items [], 1 for silence."""
+    """Squared error over the energy of the target [], mean over items, 1 for silence; [item, coefficient, frame]."""
     energy = target.square().mean((1, 2)) + FOCUS_FLOOR**2
     return ((coefficients - target).square().mean((1, 2)) / energy).mean()
 
