@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from .base import Quantized
 from .codebook import to_frames, to_vectors
-from .learnt import WithCodebooks
 from .residual import ResidualVQ
+from .with_codebooks import WithCodebooks
 
 
 class HierarchicalQuantizer(WithCodebooks):

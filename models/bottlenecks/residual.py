@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .base import Quantized
 from .codebook import Codebook, to_frames, to_latents, to_vectors
-from .learnt import WithCodebooks
+from .with_codebooks import WithCodebooks
 
 _GROUP = 64
 """Neighbours whose maximum `_highest` looks at first."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .base import Quantized
 from .codebook import Codebook, to_frames, to_latents, to_vectors
-from .learnt import WithCodebooks
+from .with_codebooks import WithCodebooks
 
 SPLIT = 0.02
 """How far from its sibling a new node begins: a share of the way to a vector out of the batch."""
@@ -23,7 +23,7 @@ _MAX_NUMBERS = 1 << 24
 """Numbers of gathered code vectors that the search holds at a time."""
 
 
-class TreeQuantizer(WithCodebooks):
+class TreeVQ(WithCodebooks):
     """A tree of `num_stages` levels below its root, whose inner nodes have `codebook_size` children each.
 
     Level i has a codebook of codebook_size ** (i + 1) nodes; child c of its node n is row n * codebook_size + c of the

@@ -19,11 +19,11 @@ from vqcodec.models import checkpoint, registry
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.bottlenecks import KINDS, Bottleneck, Statistics, build
 from vqcodec.models.bottlenecks.codebook import Codebook
+from vqcodec.models.bottlenecks.fsq import FiniteScalarQuantizer
+from vqcodec.models.bottlenecks.grouped import GroupedVQ
 from vqcodec.models.bottlenecks.hierarchical import HierarchicalQuantizer
-from vqcodec.models.bottlenecks.lattice import FiniteScalarQuantizer
-from vqcodec.models.bottlenecks.product import ProductQuantizer
 from vqcodec.models.bottlenecks.residual import ResidualVQ
-from vqcodec.models.bottlenecks.tree import TreeQuantizer
+from vqcodec.models.bottlenecks.tree import TreeVQ
 from vqcodec.models.bottlenecks.variational import VariationalBottleneck
 from vqcodec.models.bottlenecks.vector import VectorQuantizer
 from vqcodec.models.config import CODED, UNCODED, WITH_PREFIXES, ModelConfig
@@ -320,7 +320,7 @@ def test_a_worked_example_of_a_residual_quantized_vae() -> None:
 
 
 def test_product_groups_are_quantized_alone() -> None:
-    made = ProductQuantizer(2, 2, 4)
+    made = GroupedVQ(2, 2, 4)
     with_vectors(made, [[2.0, 3.0], [4.0, 5.0]], [[6.0, 6.0], [8.0, 8.0]])
     latents = torch.tensor([[2.1, 3.4, 8.1, 7.7], [4.2, 5.1, 5.7, 6.2]]).T[None]
     out = made(latents, torch.tensor([1]))  # all groups, whatever is asked for
@@ -369,9 +369,9 @@ def test_lattice_gradients_are_those_of_the_bound() -> None:
 # Tree
 
 
-def tree() -> TreeQuantizer:
+def tree() -> TreeVQ:
     """Two levels of two children on a line; greedy search errs where a leaf reaches over the middle."""
-    made = TreeQuantizer(2, 2, 1)
+    made = TreeVQ(2, 2, 1)
     with_vectors(made, [[-1.0], [1.0]], [[-2.0], [0.6], [0.9], [2.0]])
     return made
 
@@ -418,14 +418,14 @@ def test_a_dead_node_splits_its_most_used_sibling() -> None:
 
 
 def test_a_tree_grows_where_few_vectors_come() -> None:
-    made = TreeQuantizer(3, 4, 2)
+    made = TreeVQ(3, 4, 2)
     made.initialise(latents_of(1, 10, 2))  # ten vectors for 64 leaves
     assert all(book.vectors.isfinite().all() for book in made.books)
     assert distortion(made, latents_of(1, 10, 2)) < 1e-3
 
 
 def test_a_tree_of_one_level_is_a_codebook() -> None:
-    made, plain = TreeQuantizer(1, 20, 6), VectorQuantizer(20, 6)
+    made, plain = TreeVQ(1, 20, 6), VectorQuantizer(20, 6)
     for quantizer in (made, plain):
         quantizer.initialise(latents_of(8, 100))
     assert torch.equal(made.encode(latents_of()), plain.encode(latents_of()))

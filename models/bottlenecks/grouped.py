@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from .base import Quantized
 from .codebook import Codebook, to_frames, to_latents, to_vectors
-from .learnt import WithCodebooks
+from .with_codebooks import WithCodebooks
 
 
-class ProductQuantizer(WithCodebooks):
+class GroupedVQ(WithCodebooks):
     """`num_stages` groups of dim / num_stages neighbouring dimensions; all are always in use."""
 
     kind = "product"
