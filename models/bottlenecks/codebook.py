@@ -9,11 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..search import nearest
+
 SMOOTHING = 1e-5
 """Laplace smoothing of the running counts, as a share of their sum."""
-
-_MAX_SCORES = 1 << 26
-"""Scores, vectors times codes, that `Codebook.nearest` holds at a time."""
 
 
 class Codebook(nn.Module):
@@ -47,18 +46,9 @@ class Codebook(nn.Module):
             del self.vectors
             self.vectors = nn.Parameter(vectors)
 
-    def scores(self, x: Tensor) -> Tensor:
-        """[..., dim] -> [..., size]: |x - code|^2 = |x|^2 - 2 score, so the nearest code scores highest."""
-        offset = -0.5 * self.vectors.square().sum(1)
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would mistake codes that lie close together
-            flat = torch.addmm(offset, x.reshape(-1, self.vectors.shape[1]), self.vectors.T)
-        return flat.reshape(*x.shape[:-1], len(self.vectors))
-
-    @torch.no_grad()
     def nearest(self, x: Tensor) -> Tensor:
         """Index of the nearest code, the lowest on a tie: [vector, dim] -> int64 [vector]."""
-        parts = torch.split(x, max(1, _MAX_SCORES // len(self.vectors)))
-        return torch.cat([self.scores(part).argmax(-1) for part in parts])
+        return nearest(x, self.vectors)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator, iterations: int = 10) -> None:

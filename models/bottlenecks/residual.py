@@ -11,15 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..search import beam_search, greedy_search
 from .base import Quantized
 from .codebook import Codebook, to_frames, to_latents, to_vectors
 from .with_codebooks import WithCodebooks
-
-_GROUP = 64
-"""Neighbours whose maximum `_highest` looks at first."""
-
-_AT_ONCE = 400
-"""Candidates in a beam search at a time: the scores of more would not stay in a processor's caches."""
 
 
 class Stacked(NamedTuple):
@@ -114,62 +109,11 @@ class ResidualVQ(WithCodebooks):
 
     def search(self, x: Tensor, stages: int | None, effort: int) -> Tensor:
         """The same for vectors: [vector, dim] -> [vector, stage]."""
-        find = _greedy if effort == 1 else _beam
-        return find(x, self.books[:stages], effort)
+        books = [book.vectors for book in self.books[:stages]]
+        return greedy_search(x, books) if effort == 1 else beam_search(x, books, effort)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the codes' vectors: int64 [batch, stage, frame] of any prefix -> [batch, dim, frame]."""
         books = self.books[: codes.shape[1]]
         return torch.stack([book.vectors[codes[:, i]] for i, book in enumerate(books)]).sum(0).mT
-
-
-def _greedy(residual: Tensor, books: list[Codebook], _: int) -> Tensor:
-    """The nearest code of every stage in turn: [vector, dim] -> [vector, stage]."""
-    codes = []
-    for book in books:
-        codes.append(book.nearest(residual))
-        residual = residual - book.vectors[codes[-1]]
-    return torch.stack(codes, dim=-1)
-
-
-def _beam(x: Tensor, books: list[Codebook], width: int) -> Tensor:
-    """The best path that a beam of that width finds: [vector, dim] -> [vector, stage]."""
-    return torch.cat([_best_path(part, books, width) for part in torch.split(x, _AT_ONCE // width)])
-
-
-def _best_path(x: Tensor, books: list[Codebook], width: int) -> Tensor:
-    """The same, for vectors that are searched at once."""
-    residuals = x.unsqueeze(1)  # [vector, beam, dim]
-    paths = torch.zeros(len(x), 1, 0, dtype=torch.int64, device=x.device)  # [vector, beam, stage]
-    for book in books:
-        residuals, paths = _extend_beam(book, residuals, paths, width)
-    return paths[:, 0]  # the beam is sorted
-
-
-def _extend_beam(book: Codebook, residuals: Tensor, paths: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """One stage of the beam search: the `width` best continuations of all candidates, best first.
-
-    residuals [vector, beam, dim] and paths [vector, beam, stage], as they are returned.
-    """
-    size = len(book.vectors)
-    gains = book.scores(residuals) - 0.5 * residuals.square().sum(-1, keepdim=True)  # minus half of the errors
-    gains = gains.flatten(1)  # [vector, beam * size]
-    best = _highest(gains, min(width, gains.shape[1]))
-    parent, code = (best // size).unsqueeze(-1), best % size  # [vector, new beam, 1], [vector, new beam]
-    residuals = residuals.take_along_dim(parent, 1) - book.vectors[code]
-    return residuals, torch.cat([paths.take_along_dim(parent, 1), code.unsqueeze(-1)], dim=-1)
-
-
-def _highest(values: Tensor, count: int) -> Tensor:
-    """Indices of the `count` highest of each row, in that order: [vector, value] -> [vector, count].
-
-    They lie in the `count` groups of neighbours with the highest maxima, and a maximum is found much faster.
-    """
-    rows, width = values.shape
-    if width % _GROUP or width // _GROUP < count:
-        return values.topk(count).indices
-    groups = values.view(rows, -1, _GROUP)
-    chosen = groups.amax(-1).topk(count).indices  # [vector, count]
-    within = groups.take_along_dim(chosen.unsqueeze(-1), 1).flatten(1).topk(count).indices
-    return chosen.take_along_dim(within // _GROUP, 1) * _GROUP + within % _GROUP

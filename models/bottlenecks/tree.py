@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from ..search import argmax, scores
 from .base import Quantized
 from .codebook import Codebook, to_frames, to_latents, to_vectors
 from .with_codebooks import WithCodebooks
@@ -134,16 +135,16 @@ class TreeVQ(WithCodebooks):
         size = self.codebook_size
         paths = torch.zeros(len(x), 1, 0, dtype=torch.int64, device=x.device)  # [vector, beam, stage]
         for level, book in enumerate(books):
-            scores = book.scores(x)[:, None] if level == 0 else self._child_scores(book, x, paths[..., -1])
-            flat = scores.flatten(1)  # [vector, beam * size]
-            best = flat.argmax(1, keepdim=True) if width == 1 else flat.topk(min(width, flat.shape[1])).indices
+            gains = scores(x, book.vectors)[:, None] if level == 0 else self._child_scores(book, x, paths[..., -1])
+            flat = gains.flatten(1)  # [vector, beam * size]
+            best = argmax(flat)[:, None] if width == 1 else flat.topk(min(width, flat.shape[1])).indices
             paths = paths.take_along_dim((best // size).unsqueeze(-1), 1)
             nodes = best % size if level == 0 else paths[..., -1] * size + best % size
             paths = torch.cat([paths, nodes.unsqueeze(-1)], dim=-1)
         return paths[:, 0]  # the beam is sorted
 
     def _child_scores(self, book: Codebook, x: Tensor, parents: Tensor) -> Tensor:
-        """Scores, as `Codebook.scores`, of the children of parents [vector, beam] only: [vector, beam, size]."""
+        """Scores, as `search.scores`, of the children of parents [vector, beam] only: [vector, beam, size]."""
         families = book.vectors.reshape(-1, self.codebook_size, x.shape[1])  # [parent, size, dim]
         children = families[parents]  # [vector, beam, size, dim]
         with torch.autocast(x.device.type, enabled=False):

@@ -18,7 +18,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from .base import BATCH, check_codes, check_integer, check_vectors, generator_of
+from ..search import BATCH
+from .base import check_codes, check_integer, check_vectors, generator_of
 from .kmeans import sample
 from .multibook import MultiBook
 from .residual import MAX_BEAM, ResidualQuantizer, beam_search, sum_of

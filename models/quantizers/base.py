@@ -8,7 +8,7 @@ of the whole set ever exists.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -17,11 +17,8 @@ from torch import Tensor
 
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 
-BATCH = 1 << 16
-"""Vectors that a pass over a large set takes at a time."""
-
-_BATCH_SCORES = 1 << 20
-"""Scores, vectors times codes, that `nearest` holds at a time: few enough to stay in the processor's cache."""
+from .. import search
+from ..search import BATCH
 
 _MATRIX_TYPES = (torch.float32,)
 _LIST_TYPES = (torch.float32, torch.float64, torch.int64)
@@ -215,25 +212,8 @@ def generator_of(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def in_batches(function: Callable[[Tensor], Tensor], rows: Tensor, size: int = BATCH) -> Tensor:
-    """What a function of rows [row, ...] returns for all of them, `size` at a time and joined again [row, ...].
-
-    Every result goes to its place at once: thousands of small ones, kept until the end, would tear the memory apart.
-    """
-    first, *others = torch.split(rows, size)
-    result = function(first)
-    joined = result.new_empty(len(rows), *result.shape[1:])
-    joined[: len(first)] = result
-    for index, part in enumerate(others, 1):
-        joined[index * size : index * size + len(part)] = function(part)
-    return joined
-
-
 def nearest(vectors: Tensor, book: Tensor) -> Tensor:
-    """Index of the nearest code, the lowest on a tie.
-
-    |x - c|^2 = |x|^2 - 2 (x c - |c|^2 / 2), so the nearest code scores highest. Both are taken relative to the first
-    code: what is far from the origin would otherwise lose its digits in the products.
+    """Index of the nearest code, the lowest on a tie, taken relative to the first code.
 
     Args:
         vectors: float32 [vector, dim].
@@ -242,20 +222,7 @@ def nearest(vectors: Tensor, book: Tensor) -> Tensor:
     Returns:
         int64 [vector].
     """
-    origin = book[0]
-    centred = book - origin
-    offset = -0.5 * centred.square().sum(1)
-
-    def best(part: Tensor) -> Tensor:
-        scores = torch.addmm(offset, part - origin, centred.T)
-        # numpy's is ten times as fast as torch's on a CPU
-        return torch.from_numpy(scores.numpy().argmax(1)) if scores.device.type == "cpu" else scores.argmax(1)
-
-    with (
-        torch.no_grad(),
-        torch.autocast(vectors.device.type, enabled=False),
-    ):  # bfloat16 would mistake codes that lie close together
-        return in_batches(best, vectors, max(1, _BATCH_SCORES // len(book)))
+    return search.nearest(vectors, book, book[0])
 
 
 def distortion(vectors: Tensor, decoded: Tensor) -> float:

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from vqcodec.errors import VqcodecError
 
-from .base import BATCH, check_vectors
+from ..search import BATCH
+from .base import check_vectors
 
 
 class WaterFilling(NamedTuple):

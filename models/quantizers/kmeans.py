@@ -12,18 +12,9 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from ..search import BATCH, in_batches
 from . import backends
-from .base import (
-    BATCH,
-    Quantizer,
-    check_choice,
-    check_codes,
-    check_integer,
-    check_vectors,
-    generator_of,
-    in_batches,
-    nearest,
-)
+from .base import Quantizer, check_choice, check_codes, check_integer, check_vectors, generator_of, nearest
 
 VECTORS_PER_CODE = 256
 """Vectors that a code is learnt from, unless told otherwise: a larger set is sampled down to that many."""

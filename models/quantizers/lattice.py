@@ -26,7 +26,8 @@ from torch import Tensor
 
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 
-from .base import Quantizer, check_codes, check_integer, check_tables, check_vectors, generator_of, in_batches
+from ..search import in_batches
+from .base import Quantizer, check_codes, check_integer, check_tables, check_vectors, generator_of
 from .bounds import mean_and_covariance, reverse_water_filling
 
 _SAMPLE = 1 << 16  # vectors that the step is found with, at most

@@ -10,7 +10,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from .base import BATCH, check_number, check_vectors, generator_of, nearest
+from ..search import BATCH
+from .base import check_number, check_vectors, generator_of, nearest
 from .kmeans import VECTORS_PER_CODE, SingleBook, cluster, lloyd, sample
 
 

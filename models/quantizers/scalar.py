@@ -14,16 +14,8 @@ from torch import Tensor
 
 from vqcodec.errors import ConfigError, CorruptFile
 
-from .base import (
-    Quantizer,
-    check_choice,
-    check_codes,
-    check_integer,
-    check_tables,
-    check_vectors,
-    generator_of,
-    in_batches,
-)
+from ..search import in_batches
+from .base import Quantizer, check_choice, check_codes, check_integer, check_tables, check_vectors, generator_of
 from .kmeans import sample
 
 DESIGNS = ("lloyd-max", "uniform")

@@ -11,16 +11,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from .base import (
-    BATCH,
-    Quantizer,
-    check_choice,
-    check_codes,
-    check_integer,
-    check_vectors,
-    generator_of,
-    nearest,
-)
+from ..search import BATCH
+from .base import Quantizer, check_choice, check_codes, check_integer, check_vectors, generator_of, nearest
 from .kmeans import TOLERANCE, VECTORS_PER_CODE, Clusters, cluster, sample
 from .lbg import mean_of, offsets_of
 
