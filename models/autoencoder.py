@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .bottlenecks import Quantized, build
+from .bottlenecks import Quantized
 from .config import ModelConfig
 from .decoder import Coefficients, Decoder
 from .encoder import Encoder
@@ -39,7 +39,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.quantizer = build(config)
+        self.quantizer = config.kind.build(config)
         self.decoder = Decoder(config)
 
     def forward(

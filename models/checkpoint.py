@@ -41,9 +41,6 @@ _DECODE_FIELDS = (
     "decoder_lookahead",
     "delay",
 )
-_BOTTLENECK_LAYERS = {"hierarchical": 4, "vae": 2}
-"""Square matrices of the latents' dimension in the linear layers of a bottleneck."""
-_BOTTLENECK_FIELDS = ("bottleneck", "lattice_levels", "coarse_stages")
 _STOCHASTIC_FIELDS = ("decoder_stochastic", "decoder_spread_from_hz")
 
 
@@ -115,8 +112,7 @@ def fingerprint_of(model: Autoencoder) -> str:
 def _fingerprint(config: ModelConfig, tensors: Mapping[str, Tensor]) -> str:
     fields: dict[str, Any] = {name: getattr(config, name) for name in _DECODE_FIELDS}
     fields["power"] = float(config.power)
-    if config.bottleneck != "rvq":  # once the only kind
-        fields |= {name: getattr(config, name) for name in _BOTTLENECK_FIELDS}
+    fields |= {name: getattr(config, name) for name in config.kind.fingerprint_fields}
     if config.decoder_stochastic:  # once there was no other than the deterministic one
         fields |= {name: getattr(config, name) for name in _STOCHASTIC_FIELDS}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
@@ -165,7 +161,7 @@ def _check_size(config: ModelConfig, file_bytes: int, path: Path) -> None:
     encoder = (config.encoder_fast_blocks + config.encoder_blocks) * config.encoder_width**2
     decoder = (config.decoder_fast_blocks + config.decoder_blocks) * config.decoder_width**2
     projections = config.latent_dim * (config.encoder_width + config.decoder_width)
-    bottleneck = config.code_vectors + _BOTTLENECK_LAYERS.get(config.bottleneck, 0) * config.latent_dim**2
+    bottleneck = config.code_vectors + config.kind.square_layers * config.latent_dim**2
     least = 2 * config.expansion * (encoder + decoder) + projections + bottleneck
     if 2 * least > file_bytes:
         raise CorruptFile(f"{path}: {file_bytes} bytes cannot hold the {least} numbers of the configuration")

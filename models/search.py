@@ -33,7 +33,8 @@ def scores(x: Tensor, codes: Tensor) -> Tensor:
     """Scores of codes [code, dim] for vectors [..., dim], highest for the nearest code: float32 [..., code]."""
     offset = -0.5 * codes.square().sum(1)
     with torch.autocast(x.device.type, enabled=False):  # bfloat16 would mistake codes that lie close together
-        return torch.addmm(offset, x.reshape(-1, codes.shape[1]), codes.T).unflatten(0, x.shape[:-1])
+        flat = torch.addmm(offset, x.reshape(-1, codes.shape[1]), codes.T)
+    return flat.reshape(*x.shape[:-1], len(codes))
 
 
 @torch.no_grad()

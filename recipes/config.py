@@ -8,17 +8,23 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vqcodec.errors import ConfigError
 from vqcodec.models.config import ModelConfig
+from vqcodec.models.kinds import KINDS
 
 CONFIGS = Path(__file__).parent / "configs"
 
 OF_BOTTLENECK = {"bottleneck": "kind", "lattice_levels": "levels", "coarse_stages": "coarse_stages"}
 """Settings of a model that stand in a recipe's section [bottleneck], and their names there."""
+
+if TYPE_CHECKING:
+    KindName = str
+else:
+    KindName = Literal[tuple(KINDS)]
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -175,7 +181,7 @@ class DiscriminatorConfig(_Section):
 class BottleneckConfig(_Section):
     """What stands between encoder and decoder; its other sizes, such as num_stages, are those of the model."""
 
-    kind: Literal["rvq", "vq", "product", "lattice", "tree", "hierarchical", "vae", "none"] = "rvq"
+    kind: KindName = "rvq"
     levels: AtLeastOne = 4
     """Values that each latent of a "lattice" is rounded to."""
     coarse_stages: AtLeastOne = 4

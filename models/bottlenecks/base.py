@@ -61,9 +61,7 @@ class Bottleneck(nn.Module, abc.ABC):
     """The layer between encoder and decoder; here is what those without codes and codebooks do."""
 
     kind: ClassVar[str]
-    """Its name in configurations and files."""
-    has_codes: ClassVar[bool] = False
-    """Whether it has codes: `encode`, `decode` and `observe` are for these only."""
+    """Name of the kind, a key of `KINDS`."""
     needs_codebooks: ClassVar[bool] = False
     """Whether `initialise` has to set something before anything but `imitate` is of use."""
     samples: ClassVar[bool] = False

@@ -23,7 +23,6 @@ class FiniteScalarQuantizer(Bottleneck):
     """
 
     kind = "lattice"
-    has_codes = True
 
     def __init__(self, num_stages: int, levels: int, dim: int) -> None:
         super().__init__()

@@ -19,7 +19,6 @@ class GroupedVQ(WithCodebooks):
     """`num_stages` groups of dim / num_stages neighbouring dimensions; all are always in use."""
 
     kind = "product"
-    has_prefixes = False
 
     def __init__(self, num_stages: int, codebook_size: int, dim: int) -> None:
         super().__init__(num_stages, codebook_size)

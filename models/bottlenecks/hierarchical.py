@@ -25,7 +25,6 @@ class HierarchicalQuantizer(WithCodebooks):
     """
 
     kind = "hierarchical"
-    frames_per_code = 2
 
     def __init__(self, num_stages: int, coarse_stages: int, codebook_size: int, dim: int) -> None:
         super().__init__(num_stages, codebook_size)

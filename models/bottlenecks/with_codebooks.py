@@ -5,11 +5,11 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Iterator
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ..kinds import KINDS
 from .base import Bottleneck, Statistics
 from .codebook import Codebook, draw, rows_of, usage
 
@@ -17,12 +17,7 @@ from .codebook import Codebook, draw, rows_of, usage
 class WithCodebooks(Bottleneck):
     """A bottleneck whose codes stand for code vectors."""
 
-    has_codes = True
     needs_codebooks = True
-    has_prefixes: ClassVar[bool] = True
-    """Whether items may use fewer than all stages."""
-    frames_per_code: ClassVar[int] = 1
-    """Latent frames that a frame of codes stands for."""
 
     def __init__(self, num_stages: int, codebook_size: int) -> None:
         super().__init__()
@@ -66,8 +61,9 @@ class WithCodebooks(Bottleneck):
         Of white Gaussian latents of variance v that is a variance of v / (2^(2 bits / dim) - 1), seen from the
         decoder. Without it latents come out nearly white, and a quantizer then wastes its bits on trifles.
         """
-        used = stages if self.has_prefixes else torch.full_like(stages, self.num_stages)
-        bits = used * math.log2(self.codebook_size) / (self.frames_per_code * latents.shape[1])  # per value [batch]
+        kind = KINDS[self.kind]
+        used = stages if kind.has_prefixes else torch.full_like(stages, self.num_stages)
+        bits = used * math.log2(self.codebook_size) / (kind.frames_per_code * latents.shape[1])  # per value [batch]
         power = latents.square().mean() / (2 ** (2 * bits) - 1)
         if noise is None:
             noise = torch.randn(latents.shape, generator=self.generator)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from vqcodec.errors import ConfigError
-from vqcodec.models.config import CODED, UNCODED
+from vqcodec.models.kinds import KINDS
 from vqcodec.recipes import config
 
 
@@ -79,7 +79,7 @@ def test_recipes_of_before_there_were_bottlenecks_have_residual_ones() -> None:
 
 
 def test_a_recipe_may_have_every_kind_that_a_model_may_have() -> None:
-    assert get_args(config.BottleneckConfig.model_fields["kind"].annotation) == (*CODED, *UNCODED)
+    assert get_args(config.BottleneckConfig.model_fields["kind"].annotation) == tuple(KINDS)
 
 
 def test_models_that_differ_by_their_bottleneck_are_of_other_sizes() -> None:

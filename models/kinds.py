@@ -1,0 +1,212 @@
+"""The kinds of bottlenecks: one table of all that depends on which one a model has. Imports no torch.
+
+A new kind is a class in `bottlenecks` and a row of `KINDS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from vqcodec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from .bottlenecks import Bottleneck
+    from .config import ModelConfig
+
+MAX_LEAVES = 65_536
+"""The most codes of the last level of a tree."""
+
+
+def _any_sizes(config: ModelConfig) -> None:
+    """Accept all sizes that a model can have."""
+
+
+def _no_vectors(config: ModelConfig, stages: int) -> int:
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of bottleneck, and how models that have it differ from others."""
+
+    name: str
+    """Names the kind in recipes, model files and messages."""
+    build: Callable[[ModelConfig], Bottleneck]
+    """Makes the bottleneck of a model of these sizes, its codebooks still unset."""
+    number: int | None = None
+    """Stands for the kind in the header of `.vq` files, 0 to 15; None without codes."""
+    has_prefixes: bool = False
+    """Whether the first stages alone are a codec; otherwise all stages are always in use."""
+    frames_per_code: int = 1
+    """Latent frames that a frame of codes stands for."""
+    check: Callable[[ModelConfig], None] = _any_sizes
+    """Raises `ConfigError` for sizes that this kind cannot have."""
+    vectors: Callable[[ModelConfig, int], int] = _no_vectors
+    """Code vectors, of the latents' dimension, that the first so many stages of a model need."""
+    square_layers: int = 0
+    """Square matrices of the latents' dimension in the bottleneck's linear layers."""
+    fingerprint_fields: tuple[str, ...] = ("bottleneck", "lattice_levels", "coarse_stages")
+    """Settings of the model that its fingerprint covers for the bottleneck's sake."""
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether there are codes, and so `.vq` files."""
+        return self.number is not None
+
+
+# Sizes
+
+
+def _check_vq(config: ModelConfig) -> None:
+    if config.num_stages != 1:
+        raise _unfit(config, "num_stages", "must be 1: there is one codebook")
+
+
+def _check_product(config: ModelConfig) -> None:
+    if config.latent_dim % config.num_stages:
+        rule = f"must be a multiple of num_stages = {config.num_stages}, groups alike in size"
+        raise _unfit(config, "latent_dim", rule)
+
+
+def _check_lattice(config: ModelConfig) -> None:
+    size, levels = config.codebook_size, config.lattice_levels
+    if not 2 <= levels <= size:
+        raise _unfit(config, "lattice_levels", f"must lie between 2 and {size}")
+    digits = round(math.log(size, levels))
+    if levels**digits != size:
+        raise _unfit(config, "codebook_size", f"must be a power of lattice_levels = {levels}")
+    if config.latent_dim != config.num_stages * digits:
+        rule = f"num_stages * {digits} = {config.num_stages * digits}: a code packs {digits} values"
+        raise _unfit(config, "latent_dim", f"must be {rule} of {levels} levels each")
+
+
+def _check_tree(config: ModelConfig) -> None:
+    size = config.codebook_size
+    if size**config.num_stages > MAX_LEAVES:
+        most = int(math.log2(MAX_LEAVES) / math.log2(size))
+        raise _unfit(config, "num_stages", f"must be at most {most} with codebook_size = {size}: {MAX_LEAVES} leaves")
+
+
+def _check_hierarchical(config: ModelConfig) -> None:
+    fine, coarse = config.num_stages - config.coarse_stages, config.coarse_stages
+    if fine < 2 or fine % 2:
+        rule = f"must be coarse_stages = {coarse} and 2, 4, 6, ... more: fine ones come in pairs"
+        raise _unfit(config, "num_stages", rule)
+
+
+def _unfit(config: ModelConfig, field: str, rule: str) -> ConfigError:
+    value = getattr(config, field)
+    return ConfigError(f"model.{field} = {value} {rule} (model.bottleneck = {config.bottleneck!r})")
+
+
+# Code vectors
+
+
+def _vectors_of_stack(config: ModelConfig, stages: int) -> int:
+    return stages * config.codebook_size
+
+
+def _vectors_of_groups(config: ModelConfig, stages: int) -> int:
+    return config.codebook_size  # a part from each group makes up a whole vector
+
+
+def _vectors_of_tree(config: ModelConfig, stages: int) -> int:
+    return sum(config.codebook_size**level for level in range(1, stages + 1))
+
+
+def _vectors_of_two_stacks(config: ModelConfig, stages: int) -> int:
+    fine = (config.num_stages - config.coarse_stages) // 2  # both stacks whole, whichever stages are in use
+    return (config.coarse_stages + fine) * config.codebook_size
+
+
+# Builders, which import what needs torch
+
+
+def _build_rvq(config: ModelConfig) -> Bottleneck:
+    from .bottlenecks.residual import ResidualVQ
+
+    return ResidualVQ(config.num_stages, config.codebook_size, config.latent_dim)
+
+
+def _build_vq(config: ModelConfig) -> Bottleneck:
+    from .bottlenecks.vector import VectorQuantizer
+
+    return VectorQuantizer(config.codebook_size, config.latent_dim)
+
+
+def _build_product(config: ModelConfig) -> Bottleneck:
+    from .bottlenecks.grouped import GroupedVQ
+
+    return GroupedVQ(config.num_stages, config.codebook_size, config.latent_dim)
+
+
+def _build_lattice(config: ModelConfig) -> Bottleneck:
+    from .bottlenecks.fsq import FiniteScalarQuantizer
+
+    return FiniteScalarQuantizer(config.num_stages, config.lattice_levels, config.latent_dim)
+
+
+def _build_tree(config: ModelConfig) -> Bottleneck:
+    from .bottlenecks.tree import TreeVQ
+
+    return TreeVQ(config.num_stages, config.codebook_size, config.latent_dim)
+
+
+def _build_hierarchical(config: ModelConfig) -> Bottleneck:
+    from .bottlenecks.hierarchical import HierarchicalQuantizer
+
+    return HierarchicalQuantizer(config.num_stages, config.coarse_stages, config.codebook_size, config.latent_dim)
+
+
+def _build_vae(config: ModelConfig) -> Bottleneck:
+    from .bottlenecks.variational import VariationalBottleneck
+
+    return VariationalBottleneck(config.latent_dim)
+
+
+def _build_none(config: ModelConfig) -> Bottleneck:
+    from .bottlenecks.none import NoBottleneck
+
+    return NoBottleneck()
+
+
+_TABLE = (
+    Kind(
+        name="rvq",
+        build=_build_rvq,
+        number=0,
+        has_prefixes=True,
+        vectors=_vectors_of_stack,
+        fingerprint_fields=(),  # fingerprints are older than the other kinds
+    ),
+    Kind(name="vq", build=_build_vq, number=1, check=_check_vq, vectors=_vectors_of_stack),
+    Kind(name="product", build=_build_product, number=2, check=_check_product, vectors=_vectors_of_groups),
+    Kind(name="lattice", build=_build_lattice, number=3, check=_check_lattice),
+    Kind(
+        name="tree",
+        build=_build_tree,
+        number=4,
+        has_prefixes=True,
+        check=_check_tree,
+        vectors=_vectors_of_tree,
+    ),
+    Kind(
+        name="hierarchical",
+        build=_build_hierarchical,
+        number=5,
+        has_prefixes=True,
+        frames_per_code=2,
+        check=_check_hierarchical,
+        vectors=_vectors_of_two_stacks,
+        square_layers=4,
+    ),
+    Kind(name="vae", build=_build_vae, square_layers=2),
+    Kind(name="none", build=_build_none),
+)
+
+KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _TABLE})
+"""Every kind by its name."""
