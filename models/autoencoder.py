@@ -24,7 +24,7 @@ class Reconstruction(NamedTuple):
     latents: Tensor
     """Before the bottleneck [batch, dim, latent frame]"""
     quantized: Quantized | None
-    """What the bottleneck made of them; None if it was imitated."""
+    """Output of the bottleneck; None if noise was substituted for it."""
 
     @property
     def waveform(self) -> Tensor:
@@ -55,7 +55,7 @@ class Autoencoder(nn.Module):
         Args:
             waveform: [batch, 1, sample], samples a multiple of the hop length.
             stages: stages to use for each item, int64 [batch]; all of them if None.
-            quantize: without it the bottleneck is imitated (warm-up).
+            quantize: whether to use the bottleneck; otherwise noise is substituted for what it does (warm-up).
             noise: for the bottleneck to add, of variance 1 and the latents' shape; drawn if None.
             keys: of the noise of a decoder that samples, int64 [draw, batch]; one draw with the keys 0, 1, ... if None.
         """
@@ -66,6 +66,6 @@ class Autoencoder(nn.Module):
         if keys is None:
             keys = torch.arange(len(waveform), device=waveform.device)[None]
         quantized = self.quantizer(latents, stages, noise) if quantize else None
-        decoder_input = self.quantizer.imitate(latents, stages, noise) if quantized is None else quantized.latents
-        coefficients = self.decoder.coefficients(decoder_input, stream)
+        passed = self.quantizer.substitute_noise(latents, stages, noise) if quantized is None else quantized.latents
+        coefficients = self.decoder.coefficients(passed, stream)
         return Reconstruction(self.decoder.draw(coefficients, keys, stream), coefficients, latents, quantized)

@@ -63,7 +63,7 @@ class Bottleneck(nn.Module, abc.ABC):
     kind: ClassVar[str]
     """Name of the kind, a key of `KINDS`."""
     needs_codebooks: ClassVar[bool] = False
-    """Whether `initialise` has to set something before anything but `imitate` is of use."""
+    """Whether `initialise` has to set something before anything but `substitute_noise` is of use."""
     samples: ClassVar[bool] = False
     """Whether `forward` adds noise in training."""
 
@@ -71,7 +71,7 @@ class Bottleneck(nn.Module, abc.ABC):
         super().__init__()
         self.decay = 0.99
         """Of the running counts and sums that code vectors are learnt from."""
-        self.dead_share = 0.1
+        self.usage_threshold = 0.1
         """A code is dead whose running count is under this fraction of the mean one."""
         self.generator = torch.Generator()
         """Source of all that is random; on the CPU, so that every device and process draws alike."""
@@ -103,15 +103,15 @@ class Bottleneck(nn.Module, abc.ABC):
                 if None.
         """
 
-    def imitate(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
-        """What the decoder gets while the codebooks wait for latents worth learning from.
+    def substitute_noise(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Substitute noise for quantization while the codebooks wait for latents worth learning from.
 
-        Codebooks leave a noise behind that is imitated, without any of the bottleneck's parameters; without codebooks
-        there is nothing to wait for, and this is what `forward` passes on.
+        The noise stands for the error that codebooks would leave, and needs none of the bottleneck's parameters. A
+        bottleneck without codebooks has nothing to wait for, and does what `forward` does.
 
         Args:
             latents: [batch, dim, latent frame].
-            stages: how many stages to imitate for each item, int64 [batch].
+            stages: how many stages each item would use, int64 [batch].
             noise: white, of variance 1 and the latents' shape; drawn from `generator` if None.
         """
         return self(latents, stages, noise).latents  # type: ignore[no-any-return]

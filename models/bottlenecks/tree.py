@@ -69,7 +69,7 @@ class TreeVQ(WithCodebooks):
         """Split the most used of its siblings in place of a dead node: no other vector would ever lead to it."""
         size = self.codebook_size
         counts = book.counts.reshape(-1, size)  # [family, child]
-        dead = counts < self.dead_share * counts.mean(1, keepdim=True)
+        dead = counts < self.usage_threshold * counts.mean(1, keepdim=True)
         largest = counts.argmax(1, keepdim=True)  # [family, 1]
         share = counts.gather(1, largest) / (1 + dead.sum(1, keepdim=True))  # what every part of the largest gets
         changed = dead.clone().scatter_(1, largest, dead.any(1, keepdim=True)).flatten()

@@ -53,9 +53,9 @@ class WithCodebooks(Bottleneck):
 
     def _replace_dead(self, book: Codebook, live: Tensor) -> None:
         """Make codes that are hardly used any more vectors out of the batch [vector, dim]."""
-        book.replace(book.counts < self.dead_share * book.counts.mean(), live)
+        book.replace(book.counts < self.usage_threshold * book.counts.mean(), live)
 
-    def imitate(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
+    def substitute_noise(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
         """Add the noise that an ideal quantizer of as many bits would leave, so that the encoder learns what matters.
 
         Of white Gaussian latents of variance v that is a variance of v / (2^(2 bits / dim) - 1), seen from the

@@ -78,6 +78,20 @@ def test_recipes_of_before_there_were_bottlenecks_have_residual_ones() -> None:
     assert recipe.model.bottleneck == "rvq"
 
 
+def test_former_names_of_settings_are_accepted(tmp_path) -> None:
+    values = config.load("tiny", ["quantizer.usage_threshold=0.3"]).to_dict()
+    values["quantizer"]["dead_share"] = values["quantizer"].pop("usage_threshold")
+    assert config.from_dict(values).quantizer.usage_threshold == 0.3
+    path = tmp_path / "old.toml"
+    path.write_text("[quantizer]\ndead_share = 0.3\n")
+    assert config.load(path).quantizer.usage_threshold == 0.3
+    for name in ("dead_share", "usage_threshold"):
+        assert config.load(path, [f"quantizer.{name}=0.2"]).quantizer.usage_threshold == 0.2
+    path.write_text("[quantizer]\ndead_share = 0.3\nusage_threshold = 0.3\n")
+    with pytest.raises(ConfigError, match=r"dead_share is the former name of quantizer.usage_threshold"):
+        config.load(path)
+
+
 def test_a_recipe_may_have_every_kind_that_a_model_may_have() -> None:
     assert get_args(config.BottleneckConfig.model_fields["kind"].annotation) == tuple(KINDS)
 

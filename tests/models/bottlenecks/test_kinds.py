@@ -184,11 +184,11 @@ def test_no_codes(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lattice", "vae", "none"])
-def test_nothing_to_wait_for_is_not_imitated(kind: str) -> None:
+def test_nothing_to_wait_for_has_no_substitute(kind: str) -> None:
     made, latents = bottleneck(kind), latents_of()
     noise = torch.randn(latents.shape, generator=seeded(2))
     stages = torch.tensor([1, 2, 3])
-    assert torch.equal(made.imitate(latents, stages, noise), made(latents, stages, noise).latents)
+    assert torch.equal(made.substitute_noise(latents, stages, noise), made(latents, stages, noise).latents)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_nothing_to_wait_for_is_not_imitated(kind: str) -> None:
         ("hierarchical", 4, 4 * 3 / 12),
     ],
 )
-def test_imitated_noise_has_the_power_of_the_bits(kind: str, stages: int, bits: float) -> None:
+def test_substituted_noise_has_the_power_of_the_bits(kind: str, stages: int, bits: float) -> None:
     latents = latents_of(2, 4000)
-    noise = bottleneck(kind).imitate(latents, torch.tensor([stages, stages])) - latents
+    noise = bottleneck(kind).substitute_noise(latents, torch.tensor([stages, stages])) - latents
     expected = latents.square().mean() / (2 ** (2 * bits) - 1)
     torch.testing.assert_close(noise.square().mean(), expected, rtol=0.03, atol=0)
 
@@ -280,7 +280,7 @@ def test_gradients_leave_counting_and_replacing_to_statistics() -> None:
     made = with_vectors(ResidualVQ(1, 3, 1), [[0.0], [1.0], [100.0]])
     made.learn_by_gradient()
     latents = torch.tensor([[[0.2, 0.3, 0.9]]])
-    made.decay, made.dead_share = 0.5, 0.6
+    made.decay, made.usage_threshold = 0.5, 0.6
     made.learn(made.observe(latents, made(latents).codes))
     [book] = made.books
     assert book.vectors[:2].flatten().tolist() == [0.0, 1.0]
@@ -399,7 +399,7 @@ def test_tree_search_is_full_with_a_wide_beam() -> None:
 
 def test_tree_nodes_are_means_of_what_passes() -> None:
     made, latents = bottleneck("tree"), latents_of()
-    made.decay, made.dead_share = 0.0, 0.0
+    made.decay, made.usage_threshold = 0.0, 0.0
     codes = made(latents).codes
     made.learn(made.observe(latents, codes))
     x, path = latents.mT.flatten(0, 1), codes.mT.flatten(0, 1)
