@@ -1,4 +1,4 @@
-"""Encoder, bottleneck and decoder as one module."""
+"""Encoder, bottleneck and decoder in a single module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .layers import Stream
 
 
 class Reconstruction(NamedTuple):
-    """What `Autoencoder.forward` returns; all signals lag `ModelConfig.delay` samples behind the input."""
+    """Result of `Autoencoder.forward`; all signals lag `ModelConfig.delay` samples behind the input."""
 
     draws: Tensor
     """[draw, batch, 1, sample]"""
@@ -28,7 +28,7 @@ class Reconstruction(NamedTuple):
 
     @property
     def waveform(self) -> Tensor:
-        """The first draw, or the only one [batch, 1, sample]."""
+        """The first (or only) draw [batch, 1, sample]."""
         return self.draws[0]
 
 
@@ -57,7 +57,7 @@ class Autoencoder(nn.Module):
             stages: stages to use for each item, int64 [batch]; all of them if None.
             quantize: whether to use the bottleneck; otherwise noise is substituted for what it does (warm-up).
             noise: for the bottleneck to add, of variance 1 and the latents' shape; drawn if None.
-            keys: of the noise of a decoder that samples, int64 [draw, batch]; one draw with the keys 0, 1, ... if None.
+            keys: of the noise of a decoder that samples, int64 [draw, batch]; a draw with the keys 0, 1, ... if None.
         """
         stream = Stream()
         latents = self.encoder(waveform, stream).float()

@@ -1,6 +1,6 @@
 """Model files: safetensors <-> configuration, weights and fingerprint.
 
-A model file holds what coding needs and nothing else: every parameter and every codebook's vectors as
+A model file holds all that coding needs and nothing else: every parameter and every codebook's vectors as
 float16, and as metadata `format`, `config` (JSON), `fingerprint`, `parameters` and, if given, `decodes` and `training`
 (JSON both).
 """
@@ -55,8 +55,8 @@ def save(
     Args:
         path: usually ends in ".safetensors".
         model: on any device, in any floating-point type.
-        training: what is worth knowing about the training, as far as JSON can hold it.
-        decodes: fingerprints of earlier models with the same codebooks, whose files this one decodes as well.
+        training: facts about the training, as far as JSON can hold them.
+        decodes: fingerprints of earlier models with the same codebooks, whose files this model decodes as well.
 
     Raises:
         VqcodecError: a weight is NaN or too large for float16, or the file cannot be written.
@@ -85,7 +85,7 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Au
 
     Raises:
         CorruptFile: the file is damaged, or its tensors are not those of its configuration and fingerprint.
-        ConfigError: its configuration is none that this version knows.
+        ConfigError: its configuration is unknown to this version.
     """
     info = describe(path)
     _check_size(info.config, info.bytes, info.path)
@@ -113,7 +113,7 @@ def _fingerprint(config: ModelConfig, tensors: Mapping[str, Tensor]) -> str:
     fields: dict[str, Any] = {name: getattr(config, name) for name in _DECODE_FIELDS}
     fields["power"] = float(config.power)
     fields |= {name: getattr(config, name) for name in config.kind.fingerprint_fields}
-    if config.decoder_stochastic:  # once there was no other than the deterministic one
+    if config.decoder_stochastic:  # fingerprints are older than stochastic decoders
         fields |= {name: getattr(config, name) for name in _STOCHASTIC_FIELDS}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
@@ -149,10 +149,10 @@ def _read(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _check_names(path: Path, found: set[str], expected: set[str]) -> None:
-    if missing := sorted(expected - found):
+def _check_names(path: Path, actual: set[str], expected: set[str]) -> None:
+    if missing := sorted(expected - actual):
         raise CorruptFile(f"{path}: {len(missing)} tensors are missing, the first is {missing[0]}")
-    if extra := sorted(found - expected):
+    if extra := sorted(actual - expected):
         raise CorruptFile(f"{path}: {len(extra)} tensors are not of this model, the first is {extra[0]}")
 
 

@@ -1,4 +1,4 @@
-"""What a model is made of: the sizes, and the facts that follow from them. Imports no torch."""
+"""The configuration of a model: its sizes, and the facts that follow from them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DEFAULT_EFFORT = 2
 """Width of the beam that searches for codes: candidates kept from stage to stage."""
 
 MAX_EFFORT = 16
-"""The widest one."""
+"""Width of the widest beam."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Sizes of one codec model.
+    """Sizes of a codec model.
 
     "Fast" blocks run at the rate of the MDCT, the others at the rate of the latents, which is `stride`
     times lower. With `stride` 1 the two rates are the same and the fast blocks are simply further blocks.
@@ -42,7 +42,7 @@ class ModelConfig:
     """MDCT frames per latent frame."""
     latent_dim: int = 64
     bottleneck: str = "rvq"
-    """What passes between encoder and decoder, see `bottlenecks`: rvq, vq, product, lattice, tree, hierarchical, vae or
+    """Kind of the layer between encoder and decoder, see `kinds`: rvq, vq, product, lattice, tree, hierarchical, vae or
     none."""
     num_stages: int = 12
     """Codes in a frame of them. That is the number of codebooks in the residual stack (rvq), of groups of dimensions
@@ -130,7 +130,7 @@ class ModelConfig:
 
     @property
     def spread_bins(self) -> int:
-        """MDCT coefficients of a frame that have a spread, the highest ones; 0 if the decoder does not sample."""
+        """Number of MDCT coefficients of a frame, the highest, that have a spread; 0 if the decoder does not sample."""
         first = round(self.decoder_spread_from_hz * 2 * self.mdct_hop / self.sample_rate)
         return max(0, self.mdct_hop - first) if self.decoder_stochastic else 0
 
@@ -160,7 +160,7 @@ class ModelConfig:
 
     @property
     def bits_per_code(self) -> int:
-        """Bits of one code, packed plainly."""
+        """Bits of a code, packed plainly."""
         return math.ceil(math.log2(self.codebook_size))
 
     @property
@@ -217,7 +217,7 @@ class ModelConfig:
         """Refuse a number of stages that cannot be encoded or decoded.
 
         Raises:
-            ConfigError: it is none of `stage_choices`.
+            ConfigError: it is not in `stage_choices`.
         """
         self.require_codes()
         if stages not in self.stage_choices:
@@ -237,7 +237,7 @@ class ModelConfig:
         for key in values:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-                raise ConfigError(f"model.{key} is no setting of a model; did you mean model.{near}?")
+                raise ConfigError(f"model.{key} is not a setting of a model; did you mean model.{near}?")
         return cls(**values)
 
 

@@ -1,4 +1,4 @@
-"""The kinds of bottlenecks: one table of all that depends on which one a model has. Imports no torch.
+"""The kinds of bottlenecks: a table of all that depends on the kind that a model has. Imports no torch.
 
 A new kind is a class in `bottlenecks` and a row of `KINDS`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
 from vqcodec.errors import ConfigError
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 
 MAX_LEAVES = 65_536
 """The most codes of the last level of a tree."""
-
-
-def _any_sizes(config: ModelConfig) -> None:
-    """Accept all sizes that a model can have."""
-
-
-def _no_vectors(config: ModelConfig, stages: int) -> int:
-    return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +35,9 @@ class Kind:
     """Whether the first stages alone are a codec; otherwise all stages are always in use."""
     frames_per_code: int = 1
     """Latent frames that a frame of codes stands for."""
-    check: Callable[[ModelConfig], None] = _any_sizes
+    check: Callable[[ModelConfig], None] = lambda config: None
     """Raises `ConfigError` for sizes that this kind cannot have."""
-    vectors: Callable[[ModelConfig, int], int] = _no_vectors
+    vectors: Callable[[ModelConfig, int], int] = lambda config, stages: 0
     """Code vectors, of the latents' dimension, that the first so many stages of a model need."""
     square_layers: int = 0
     """Square matrices of the latents' dimension in the bottleneck's linear layers."""
@@ -56,9 +48,6 @@ class Kind:
     def has_codes(self) -> bool:
         """Whether there are codes, and so `.vq` files."""
         return self.number is not None
-
-
-# Sizes
 
 
 def _check_vq(config: ModelConfig) -> None:
@@ -94,7 +83,7 @@ def _check_tree(config: ModelConfig) -> None:
 def _check_hierarchical(config: ModelConfig) -> None:
     fine, coarse = config.num_stages - config.coarse_stages, config.coarse_stages
     if fine < 2 or fine % 2:
-        rule = f"must be coarse_stages = {coarse} and 2, 4, 6, ... more: fine ones come in pairs"
+        rule = f"must be coarse_stages = {coarse} and 2, 4, 6, ... more: fine stages come in pairs"
         raise _unfit(config, "num_stages", rule)
 
 
@@ -103,109 +92,62 @@ def _unfit(config: ModelConfig, field: str, rule: str) -> ConfigError:
     return ConfigError(f"model.{field} = {value} {rule} (model.bottleneck = {config.bottleneck!r})")
 
 
-# Code vectors
+def _classes() -> ModuleType:
+    """The package of the classes, which imports torch and so waits until it is needed."""
+    from . import bottlenecks
 
-
-def _vectors_of_stack(config: ModelConfig, stages: int) -> int:
-    return stages * config.codebook_size
-
-
-def _vectors_of_groups(config: ModelConfig, stages: int) -> int:
-    return config.codebook_size  # a part from each group makes up a whole vector
-
-
-def _vectors_of_tree(config: ModelConfig, stages: int) -> int:
-    return sum(config.codebook_size**level for level in range(1, stages + 1))
-
-
-def _vectors_of_two_stacks(config: ModelConfig, stages: int) -> int:
-    fine = (config.num_stages - config.coarse_stages) // 2  # both stacks whole, whichever stages are in use
-    return (config.coarse_stages + fine) * config.codebook_size
-
-
-# Builders, which import what needs torch
-
-
-def _build_rvq(config: ModelConfig) -> Bottleneck:
-    from .bottlenecks.residual import ResidualVQ
-
-    return ResidualVQ(config.num_stages, config.codebook_size, config.latent_dim)
-
-
-def _build_vq(config: ModelConfig) -> Bottleneck:
-    from .bottlenecks.vector import VectorQuantizer
-
-    return VectorQuantizer(config.codebook_size, config.latent_dim)
-
-
-def _build_product(config: ModelConfig) -> Bottleneck:
-    from .bottlenecks.grouped import GroupedVQ
-
-    return GroupedVQ(config.num_stages, config.codebook_size, config.latent_dim)
-
-
-def _build_lattice(config: ModelConfig) -> Bottleneck:
-    from .bottlenecks.fsq import FiniteScalarQuantizer
-
-    return FiniteScalarQuantizer(config.num_stages, config.lattice_levels, config.latent_dim)
-
-
-def _build_tree(config: ModelConfig) -> Bottleneck:
-    from .bottlenecks.tree import TreeVQ
-
-    return TreeVQ(config.num_stages, config.codebook_size, config.latent_dim)
-
-
-def _build_hierarchical(config: ModelConfig) -> Bottleneck:
-    from .bottlenecks.hierarchical import HierarchicalQuantizer
-
-    return HierarchicalQuantizer(config.num_stages, config.coarse_stages, config.codebook_size, config.latent_dim)
-
-
-def _build_vae(config: ModelConfig) -> Bottleneck:
-    from .bottlenecks.variational import VariationalBottleneck
-
-    return VariationalBottleneck(config.latent_dim)
-
-
-def _build_none(config: ModelConfig) -> Bottleneck:
-    from .bottlenecks.none import NoBottleneck
-
-    return NoBottleneck()
+    return bottlenecks
 
 
 _TABLE = (
     Kind(
         name="rvq",
-        build=_build_rvq,
         number=0,
+        build=lambda c: _classes().ResidualVQ(c.num_stages, c.codebook_size, c.latent_dim),
         has_prefixes=True,
-        vectors=_vectors_of_stack,
+        vectors=lambda c, stages: stages * c.codebook_size,
         fingerprint_fields=(),  # fingerprints are older than the other kinds
     ),
-    Kind(name="vq", build=_build_vq, number=1, check=_check_vq, vectors=_vectors_of_stack),
-    Kind(name="product", build=_build_product, number=2, check=_check_product, vectors=_vectors_of_groups),
-    Kind(name="lattice", build=_build_lattice, number=3, check=_check_lattice),
+    Kind(
+        name="vq",
+        number=1,
+        build=lambda c: _classes().VectorQuantizer(c.codebook_size, c.latent_dim),
+        check=_check_vq,
+        vectors=lambda c, _: c.codebook_size,
+    ),
+    Kind(
+        name="product",
+        number=2,
+        build=lambda c: _classes().GroupedVQ(c.num_stages, c.codebook_size, c.latent_dim),
+        check=_check_product,
+        vectors=lambda c, _: c.codebook_size,  # a part from each group makes up a whole vector
+    ),
+    Kind(
+        name="lattice",
+        number=3,
+        build=lambda c: _classes().FiniteScalarQuantizer(c.num_stages, c.lattice_levels, c.latent_dim),
+        check=_check_lattice,
+    ),
     Kind(
         name="tree",
-        build=_build_tree,
         number=4,
+        build=lambda c: _classes().TreeVQ(c.num_stages, c.codebook_size, c.latent_dim),
         has_prefixes=True,
         check=_check_tree,
-        vectors=_vectors_of_tree,
+        vectors=lambda c, stages: sum(c.codebook_size**level for level in range(1, stages + 1)),
     ),
     Kind(
         name="hierarchical",
-        build=_build_hierarchical,
         number=5,
+        build=lambda c: _classes().HierarchicalQuantizer(c.num_stages, c.coarse_stages, c.codebook_size, c.latent_dim),
         has_prefixes=True,
         frames_per_code=2,
         check=_check_hierarchical,
-        vectors=_vectors_of_two_stacks,
+        vectors=lambda c, _: (c.coarse_stages + (c.num_stages - c.coarse_stages) // 2) * c.codebook_size,  # all stages
         square_layers=4,
     ),
-    Kind(name="vae", build=_build_vae, square_layers=2),
-    Kind(name="none", build=_build_none),
+    Kind(name="vae", build=lambda c: _classes().VariationalBottleneck(c.latent_dim), square_layers=2),
+    Kind(name="none", build=lambda c: _classes().NoBottleneck()),
 )
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _TABLE})

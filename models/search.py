@@ -17,7 +17,7 @@ _CPU_SCORES = 1 << 20
 """Scores, vectors times codes, that `nearest` holds at a time: few enough to stay in the processor's cache."""
 
 _DEVICE_SCORES = 1 << 26
-"""The same limit on a GPU, where many small batches would cost more than the memory of a large one."""
+"""The limit on a GPU, where many small batches would be slower than a few large batches."""
 
 _BEAM_SCORES = 400 << 10
 """Scores, vectors times candidates times codes, that a beam search holds at a time: again for the cache."""
@@ -59,7 +59,7 @@ def nearest(x: Tensor, codes: Tensor, origin: Tensor | None = None) -> Tensor:
 
 
 def greedy_search(x: Tensor, books: Sequence[Tensor], find: Callable[[Tensor, Tensor], Tensor] = nearest) -> Tensor:
-    """Codes of a residual stack, at every stage the nearest one to what the stages before left over.
+    """Codes of a residual stack, at every stage the nearest code to the residual of those before.
 
     Args:
         x: float32 [vector, dim].
@@ -81,7 +81,7 @@ def beam_search(x: Tensor, books: Sequence[Tensor], width: int) -> Tensor:
 
     Args:
         x: float32 [vector, dim].
-        books: a codebook [code, dim] for each stage, all of one size.
+        books: a codebook [code, dim] for each stage, all of the same size.
         width: candidate sums that are kept from stage to stage.
 
     Returns:

@@ -52,13 +52,13 @@ class GroupedVQ(WithCodebooks):
         return to_latents(self._look_up(to_vectors(codes)), len(codes))
 
     def _groups(self, x: Tensor) -> tuple[Tensor, ...]:
-        """[vector, dim] -> for each group [vector, dim / num_stages]."""
+        """Cut vectors [vector, dim] into groups, each [vector, dim / num_stages]."""
         return x.chunk(self.num_stages, dim=1)
 
     def _nearest(self, x: Tensor) -> Tensor:
         """[vector, dim] -> codes [vector, stage]."""
-        found = [book.nearest(group) for book, group in zip(self.books, self._groups(x), strict=True)]
-        return torch.stack(found, dim=-1)
+        codes = [book.nearest(group) for book, group in zip(self.books, self._groups(x), strict=True)]
+        return torch.stack(codes, dim=-1)
 
     def _look_up(self, codes: Tensor) -> Tensor:
         """Codes [vector, stage] -> [vector, dim]."""

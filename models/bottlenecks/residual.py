@@ -1,4 +1,4 @@
-"""Residual vector quantization: codebooks in a stack, each coding what the ones before left over.
+"""Residual vector quantization: codebooks in a stack, each coding what those before it left over.
 
 The stack and its dropout follow Zeghidour et al. 2021, "SoundStream".
 """
@@ -18,16 +18,16 @@ from .with_codebooks import WithCodebooks
 
 
 class Stacked(NamedTuple):
-    """What `ResidualVQ.quantize` returns."""
+    """Result of `ResidualVQ.quantize`."""
 
     used: Tensor
     """Sum of the code vectors of the stages in use [vector, dim]"""
     whole: Tensor
-    """Sum of those of all stages, without gradients [vector, dim]"""
+    """Sum of the code vectors of all stages, without gradients [vector, dim]"""
     codes: Tensor
-    """Of all stages [vector, stage]"""
+    """Codes of all stages [vector, stage]"""
     losses: dict[str, Tensor]
-    """As in `Quantized`, but sums over vectors, stages in use and dimensions []"""
+    """Losses as in `Quantized`, but sums over vectors, stages in use and dimensions []"""
 
 
 class ResidualVQ(WithCodebooks):
@@ -74,7 +74,7 @@ class ResidualVQ(WithCodebooks):
         return self.assigned(to_vectors(latents), to_vectors(codes))
 
     def assigned(self, x: Tensor, codes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each stage, what was left of x [vector, dim] and its code of `codes` [vector, stage]."""
+        """Yield for each stage the residual of x [vector, dim] and its column of `codes` [vector, stage]."""
         for book, code in zip(self.books, codes.unbind(1), strict=True):
             yield x, code
             x = x - book.vectors[code]
@@ -83,12 +83,12 @@ class ResidualVQ(WithCodebooks):
     def initialise(self, latents: Tensor, iterations: int = 10) -> None:
         """Set codebooks by k-means on their true residuals, stage by stage, from latents [batch, dim, frame].
 
-        Those that were set before stay as they are: they are the first ones of a stack that has grown.
+        Codebooks that were set before stay as they are: they are the first of a stack that has grown.
         """
         self.fit(to_vectors(latents), self.generator, iterations)
 
     def fit(self, x: Tensor, generator: torch.Generator, iterations: int) -> Tensor:
-        """Set codebooks likewise, from x [vector, dim]. Returns what the stack leaves of it [vector, dim]."""
+        """Set codebooks by k-means, stage by stage, from x [vector, dim]; returns what is left over [vector, dim]."""
         for book in self.books:
             if not book.is_set:
                 book.initialise(x, generator, iterations)
@@ -108,7 +108,7 @@ class ResidualVQ(WithCodebooks):
         return to_frames(self.search(to_vectors(latents), stages, effort), len(latents))
 
     def search(self, x: Tensor, stages: int | None, effort: int) -> Tensor:
-        """The same for vectors: [vector, dim] -> [vector, stage]."""
+        """Codes of vectors, as `encode` searches them: [vector, dim] -> [vector, stage]."""
         books = [book.vectors for book in self.books[:stages]]
         return greedy_search(x, books) if effort == 1 else beam_search(x, books, effort)
 

@@ -1,4 +1,4 @@
-"""Tree-structured vector quantization: every code picks one of the children of the node that the codes before led to.
+"""Tree-structured vector quantization: every code picks a child of the node that the codes before led to.
 
 Each node's vector is the mean of all that pass through it, so every prefix of the codes is a codec of its own: the
 search takes stages * codebook_size comparisons where an equally fine single codebook takes codebook_size ** stages.
@@ -18,7 +18,7 @@ from .codebook import Codebook, to_frames, to_latents, to_vectors
 from .with_codebooks import WithCodebooks
 
 SPLIT = 0.02
-"""How far from its sibling a new node begins: a share of the way to a vector out of the batch."""
+"""Distance of a new node from its sibling: a share of the way to a vector out of the batch."""
 
 _MAX_NUMBERS = 1 << 24
 """Numbers of gathered code vectors that the search holds at a time."""
@@ -126,7 +126,7 @@ class TreeVQ(WithCodebooks):
 
     @torch.no_grad()
     def _search(self, x: Tensor, stages: int | None, width: int) -> Tensor:
-        """The nodes on the way to the nearest one that a beam finds: [vector, dim] -> [vector, stage]."""
+        """Search the nearest node with a beam, for the nodes on the way to it: [vector, dim] -> [vector, stage]."""
         numbers = self.codebook_size * (1 if self.num_stages == 1 else width * x.shape[1])  # for each vector
         parts = torch.split(x, max(1, _MAX_NUMBERS // numbers))
         return torch.cat([self._beam(part, self.books[:stages], width) for part in parts])

@@ -1,4 +1,4 @@
-"""What all bottlenecks with codebooks share: how these learn from a batch, and the noise that stands in for them."""
+"""The base of bottlenecks with codebooks: learning from a batch, and the noise that is substituted for quantization."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class WithCodebooks(Bottleneck):
 
     @abc.abstractmethod
     def _assigned(self, latents: Tensor, codes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each codebook in turn, what it coded [vector, dim] and by which of its code vectors [vector]."""
+        """Yield for each codebook the vectors that it coded [vector, dim] and their codes, as rows of it [vector]."""
 
     @torch.no_grad()
     def observe(self, latents: Tensor, codes: Tensor, part: int = 0, parts: int = 1) -> Statistics:
@@ -58,7 +58,7 @@ class WithCodebooks(Bottleneck):
     def substitute_noise(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
         """Add the noise that an ideal quantizer of as many bits would leave, so that the encoder learns what matters.
 
-        Of white Gaussian latents of variance v that is a variance of v / (2^(2 bits / dim) - 1), seen from the
+        For white Gaussian latents of variance v the noise has the variance v / (2^(2 bits / dim) - 1), seen from the
         decoder. Without it latents come out nearly white, and a quantizer then wastes its bits on trifles.
         """
         kind = KINDS[self.kind]

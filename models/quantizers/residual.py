@@ -1,6 +1,6 @@
-"""Residual quantization: every codebook codes what the ones before left over, and a beam looks ahead.
+"""Residual quantization: every codebook codes what those before it left over, and a beam looks ahead.
 
-A vector is coded as the sum of one code vector out of each codebook. The books are learnt one after the other, each by
+A vector is coded as the sum of a code vector out of each codebook. The books are learnt in turn, each by
 k-means on what is left over (Juang and Gray 1982, "Multiple stage vector quantization for speech coding"). Taking the
 nearest code at every stage is rarely the best sum; a beam keeps several candidates from stage to stage (Babenko and
 Lempitsky 2014, "Additive quantization for extreme vector compression"). Any first codes of a vector decode by
@@ -35,7 +35,7 @@ class ResidualQuantizer(MultiBook):
 
     beam: int = 8
     """Candidate sums that the search keeps from stage to stage; 1 takes the nearest code at every stage. Stages are
-    learnt on what its candidates left over so far, the rivals of the best one included: more than one residual of
+    learnt on what its candidates left over so far, the rivals of the best included: more than one residual of
     each vector makes books that fit new vectors better.
     """
 
@@ -69,7 +69,7 @@ class ResidualQuantizer(MultiBook):
 
 
 def sum_of(books: Tensor, codes: Tensor) -> Tensor:
-    """Sums of code vectors, one out of each book.
+    """Sums of code vectors, a vector out of each book.
 
     Args:
         books: float32 [book, code, dim].
@@ -109,6 +109,6 @@ def _extend(book: Tensor, residuals: Tensor, paths: Tensor, width: int) -> tuple
 
 
 def _rivals(residuals: Tensor) -> Tensor:
-    """Of candidates [vector, candidate, dim], best first, those that may still win [residual, dim]."""
+    """Select those of the candidates [vector, candidate, dim], best first, that may still win [residual, dim]."""
     errors = residuals.square().sum(2)
     return residuals[errors <= _RIVAL * errors[:, :1]]

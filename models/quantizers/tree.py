@@ -93,7 +93,7 @@ class TreeQuantizer(Quantizer):
 
     @property
     def bits_per_vector(self) -> float:
-        """One a level."""
+        """One bit for each level."""
         return float(self.depth)
 
     def settings(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _lloyd_of_pairs(vectors: Tensor, book: Tensor, path: Tensor, iterations: int
 
 
 def _repaired(vectors: Tensor, path: Tensor, clusters: Clusters) -> Tensor:
-    """The means of the children, an empty one's replaced by the vector of its node farthest from the sibling.
+    """The means of the children, that of an empty child replaced by the vector of its node farthest from the sibling.
 
     Children of a node without vectors stay as they are.
     """

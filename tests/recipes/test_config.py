@@ -35,7 +35,7 @@ def test_overrides() -> None:
     ("override", "message"),
     [
         ("run.step=7", "run.step is no known setting; did you mean run.steps?"),
-        ("model.latent_dims=7", "model.latent_dims is no setting of a model; did you mean model.latent_dim?"),
+        ("model.latent_dims=7", "model.latent_dims is not a setting of a model; did you mean model.latent_dim?"),
         ("optimiser.kind=adamw", "optimiser is no known setting; did you mean optimizer?"),
         ("run.steps=0", "run.steps = 0"),
         ("run.steps=many", "run.steps = 'many'"),

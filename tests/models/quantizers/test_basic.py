@@ -224,7 +224,7 @@ SETTINGS = '{"num_codes": 12, "iterations": 50, "vectors_per_code": 256, "seed":
     [
         ({"format": "2"}, UnsupportedVersion, "format '2'"),
         ({"format": "x"}, CorruptFile, "format 'x'"),
-        ({"kind": "wizard"}, CorruptFile, "kind 'wizard' is none of scalar, kmeans"),
+        ({"kind": "wizard"}, CorruptFile, "kind 'wizard' is not one of scalar, kmeans"),
         ({"settings": "[1]"}, CorruptFile, "settings are not those of a kmeans quantizer"),
         ({"settings": "{"}, CorruptFile, "settings are not those"),
         ({"settings": '{"num_codes": 0}'}, CorruptFile, "num_codes is 0"),
