@@ -41,7 +41,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from vqcodec.models.config import WITH_PREFIXES
+from vqcodec.models import kinds
 
 from .errors import ConfigError, CorruptFile, NotVqcodecFile, UnsupportedVersion
 
@@ -52,10 +52,10 @@ PACKET_HEAD_BYTES = 10
 MAX_FRAMES = 0xFFFF
 MAX_SAMPLES = (1 << 40) - 2
 
-KINDS = {0: "rvq", 1: "vq", 2: "product", 3: "lattice", 4: "tree", 5: "hierarchical"}
+KINDS = {kind.number: kind.name for kind in kinds.KINDS.values() if kind.number is not None}
 """The kinds of codes, by their number in the header."""
 
-PEELABLE = frozenset(WITH_PREFIXES)
+PEELABLE = frozenset(kind.name for kind in kinds.KINDS.values() if kind.has_prefixes)
 """Those of which the first stages alone can be decoded."""
 
 _PLAIN = 0

@@ -1,4 +1,4 @@
-"""Encoder, bottleneck and decoder as one module."""
+"""Encoder, bottleneck and decoder in a single module."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .bottlenecks import Quantized, build
+from .bottlenecks import Quantized
 from .config import ModelConfig
 from .decoder import Coefficients, Decoder
 from .encoder import Encoder
@@ -15,7 +15,7 @@ from .layers import Stream
 
 
 class Reconstruction(NamedTuple):
-    """What `Autoencoder.forward` returns; all signals lag `ModelConfig.delay` samples behind the input."""
+    """Result of `Autoencoder.forward`; all signals lag `ModelConfig.delay` samples behind the input."""
 
     draws: Tensor
     """Drawn with the whole of the spreads [draw, batch, 1, sample]; without spreads the waveform"""
@@ -26,7 +26,7 @@ class Reconstruction(NamedTuple):
     latents: Tensor
     """Before the bottleneck [batch, dim, latent frame]"""
     quantized: Quantized | None
-    """What the bottleneck made of them; None if it was imitated."""
+    """Output of the bottleneck; None if noise was substituted for it."""
 
 
 class Autoencoder(nn.Module):
@@ -36,7 +36,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.quantizer = build(config)
+        self.quantizer = config.kind.build(config)
         self.decoder = Decoder(config)
 
     def forward(
@@ -52,7 +52,7 @@ class Autoencoder(nn.Module):
         Args:
             waveform: [batch, 1, sample], samples a multiple of the hop length.
             stages: stages to use for each item, int64 [batch]; all of them if None.
-            quantize: without it the bottleneck is imitated (warm-up).
+            quantize: whether to use the bottleneck; otherwise noise is substituted for what it does (warm-up).
             noise: for the bottleneck to add, of variance 1 and the latents' shape; drawn if None.
             keys: of the noise of a decoder that samples, int64 [draw + 1, batch], those of `waveform` last; one draw
                 if None.
@@ -62,8 +62,8 @@ class Autoencoder(nn.Module):
         if stages is None:
             stages = torch.full((len(waveform),), self.config.num_stages, device=waveform.device)
         quantized = self.quantizer(latents, stages, noise) if quantize else None
-        decoder_input = self.quantizer.imitate(latents, stages, noise) if quantized is None else quantized.latents
-        coefficients = self.decoder.coefficients(decoder_input, stream)
+        passed = self.quantizer.substitute_noise(latents, stages, noise) if quantized is None else quantized.latents
+        coefficients = self.decoder.coefficients(passed, stream)
         if keys is None:
             keys = torch.arange(2 * len(waveform), device=waveform.device).view(2, -1)
         return Reconstruction(*self.decoder.draw(coefficients, keys, stream), coefficients, latents, quantized)

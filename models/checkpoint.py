@@ -1,6 +1,6 @@
 """Model files: safetensors <-> configuration, weights and fingerprint.
 
-A model file holds what coding needs and nothing else: every parameter and every codebook's vectors as
+A model file holds all that coding needs and nothing else: every parameter and every codebook's vectors as
 float16, and as metadata `format`, `config` (JSON), `fingerprint`, `parameters` and, if given, `decodes`, `training` and
 `trained_on_scores` (JSON all three).
 """
@@ -41,9 +41,6 @@ _DECODE_FIELDS = (
     "decoder_lookahead",
     "delay",
 )
-_BOTTLENECK_LAYERS = {"hierarchical": 4, "vae": 2}
-"""Square matrices of the latents' dimension in the linear layers of a bottleneck."""
-_BOTTLENECK_FIELDS = ("bottleneck", "lattice_levels", "coarse_stages")
 _STOCHASTIC_FIELDS = ("decoder_stochastic", "decoder_spread_from_hz")
 
 
@@ -59,8 +56,8 @@ def save(
     Args:
         path: usually ends in ".safetensors".
         model: on any device, in any floating-point type.
-        training: what is worth knowing about the training, as far as JSON can hold it.
-        decodes: fingerprints of earlier models with the same codebooks, whose files this one decodes as well.
+        training: facts about the training, as far as JSON can hold them.
+        decodes: fingerprints of earlier models with the same codebooks, whose files this model decodes as well.
         trained_on_scores: names of the scores that its losses imitate; None if that is not known.
 
     Raises:
@@ -92,7 +89,7 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Au
 
     Raises:
         CorruptFile: the file is damaged, or its tensors are not those of its configuration and fingerprint.
-        ConfigError: its configuration is none that this version knows.
+        ConfigError: its configuration is unknown to this version.
     """
     info = describe(path)
     _check_size(info.config, info.bytes, info.path)
@@ -119,9 +116,8 @@ def fingerprint_of(model: Autoencoder) -> str:
 def _fingerprint(config: ModelConfig, tensors: Mapping[str, Tensor]) -> str:
     fields: dict[str, Any] = {name: getattr(config, name) for name in _DECODE_FIELDS}
     fields["power"] = float(config.power)
-    if config.bottleneck != "rvq":  # once the only kind
-        fields |= {name: getattr(config, name) for name in _BOTTLENECK_FIELDS}
-    if config.decoder_stochastic:  # once there was no other than the deterministic one
+    fields |= {name: getattr(config, name) for name in config.kind.fingerprint_fields}
+    if config.decoder_stochastic:  # fingerprints are older than stochastic decoders
         fields |= {name: getattr(config, name) for name in _STOCHASTIC_FIELDS}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
@@ -157,10 +153,10 @@ def _read(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _check_names(path: Path, found: set[str], expected: set[str]) -> None:
-    if missing := sorted(expected - found):
+def _check_names(path: Path, actual: set[str], expected: set[str]) -> None:
+    if missing := sorted(expected - actual):
         raise CorruptFile(f"{path}: {len(missing)} tensors are missing, the first is {missing[0]}")
-    if extra := sorted(found - expected):
+    if extra := sorted(actual - expected):
         raise CorruptFile(f"{path}: {len(extra)} tensors are not of this model, the first is {extra[0]}")
 
 
@@ -169,7 +165,7 @@ def _check_size(config: ModelConfig, file_bytes: int, path: Path) -> None:
     encoder = (config.encoder_fast_blocks + config.encoder_blocks) * config.encoder_width**2
     decoder = (config.decoder_fast_blocks + config.decoder_blocks) * config.decoder_width**2
     projections = config.latent_dim * (config.encoder_width + config.decoder_width)
-    bottleneck = config.code_vectors + _BOTTLENECK_LAYERS.get(config.bottleneck, 0) * config.latent_dim**2
+    bottleneck = config.code_vectors + config.kind.square_layers * config.latent_dim**2
     least = 2 * config.expansion * (encoder + decoder) + projections + bottleneck
     if 2 * least > file_bytes:
         raise CorruptFile(f"{path}: {file_bytes} bytes cannot hold the {least} numbers of the configuration")

@@ -1,4 +1,4 @@
-"""What a model is made of: the sizes, and the facts that follow from them. Imports no torch."""
+"""The configuration of a model: its sizes, and the facts that follow from them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,28 +11,18 @@ from typing import Any
 
 from vqcodec.errors import ConfigError
 
-CODED = ("rvq", "vq", "product", "lattice", "tree", "hierarchical")
-"""The kinds of bottlenecks with codes."""
-
-UNCODED = ("vae", "none")
-"""The kinds without."""
-
-WITH_PREFIXES = ("rvq", "tree", "hierarchical")
-"""Those of which the first stages alone are a codec; the others always take them all."""
+from .kinds import KINDS, Kind
 
 DEFAULT_EFFORT = 2
 """Width of the beam that searches for codes: candidates kept from stage to stage."""
 
 MAX_EFFORT = 16
-"""The widest one."""
-
-MAX_LEAVES = 65_536
-"""The most codes of the last level of a tree."""
+"""Width of the widest beam."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Sizes of one codec model.
+    """Sizes of a codec model.
 
     "Fast" blocks run at the rate of the MDCT, the others at the rate of the latents, which is `stride`
     times lower. With `stride` 1 the two rates are the same and the fast blocks are simply further blocks.
@@ -54,7 +44,7 @@ class ModelConfig:
     latent_dim: int = 64
     """Numbers in a latent vector."""
     bottleneck: str = "rvq"
-    """What passes between encoder and decoder, see `bottlenecks`: rvq, vq, product, lattice, tree, hierarchical, vae or
+    """Kind of the layer between encoder and decoder, see `kinds`: rvq, vq, product, lattice, tree, hierarchical, vae or
     none."""
     num_stages: int = 12
     """Codes in a frame: the number of codebooks in the residual stack (rvq), of groups of dimensions (product) or of
@@ -93,6 +83,11 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_type(field, getattr(self, field.name))
+        if self.bottleneck not in KINDS:
+            near = difflib.get_close_matches(self.bottleneck, KINDS, n=1, cutoff=0.0)[0]
+            raise ConfigError(
+                f"model.bottleneck = {self.bottleneck!r} is not a kind of bottleneck; did you mean {near!r}?"
+            )
         may_be_zero = {
             "encoder_fast_blocks",
             "decoder_fast_blocks",
@@ -117,80 +112,33 @@ class ModelConfig:
                 f"model.decoder_spread_from_hz = {self.decoder_spread_from_hz} leaves no coefficient with a spread"
                 f" under {self.sample_rate / 2:g} Hz"
             )
-        self._check_bottleneck()
+        self.kind.check(self)
 
-    def _check_bottleneck(self) -> None:
-        """Refuse sizes that this kind of bottleneck cannot have."""
-        if self.bottleneck not in (*CODED, *UNCODED):
-            near = difflib.get_close_matches(self.bottleneck, [*CODED, *UNCODED], n=1, cutoff=0.0)[0]
-            raise ConfigError(
-                f"model.bottleneck = {self.bottleneck!r} is no kind of bottleneck; did you mean {near!r}?"
-            )
-        checks = {
-            "vq": self._check_vq,
-            "product": self._check_product,
-            "lattice": self._check_lattice,
-            "tree": self._check_tree,
-            "hierarchical": self._check_hierarchical,
-        }
-        if self.bottleneck in checks:
-            checks[self.bottleneck]()
-
-    def _check_vq(self) -> None:
-        if self.num_stages != 1:
-            raise self._unfit("num_stages", "must be 1: there is one codebook")
-
-    def _check_product(self) -> None:
-        if self.latent_dim % self.num_stages:
-            raise self._unfit(
-                "latent_dim", f"must be a multiple of num_stages = {self.num_stages}, groups alike in size"
-            )
-
-    def _check_lattice(self) -> None:
-        _check_range("lattice_levels", self.lattice_levels, 2, self.codebook_size)
-        digits = round(math.log(self.codebook_size, self.lattice_levels))
-        if self.lattice_levels**digits != self.codebook_size:
-            raise self._unfit("codebook_size", f"must be a power of lattice_levels = {self.lattice_levels}")
-        if self.latent_dim != self.num_stages * digits:
-            rule = f"num_stages * {digits} = {self.num_stages * digits}: a code packs {digits} values"
-            raise self._unfit("latent_dim", f"must be {rule} of {self.lattice_levels} levels each")
-
-    def _check_tree(self) -> None:
-        if self.codebook_size**self.num_stages > MAX_LEAVES:
-            most = int(math.log2(MAX_LEAVES) / math.log2(self.codebook_size))
-            rule = f"must be at most {most} with codebook_size = {self.codebook_size}: {MAX_LEAVES} leaves"
-            raise self._unfit("num_stages", rule)
-
-    def _check_hierarchical(self) -> None:
-        if self.num_stages < self.coarse_stages + 2 or (self.num_stages - self.coarse_stages) % 2:
-            raise self._unfit(
-                "num_stages",
-                f"must be coarse_stages = {self.coarse_stages} and 2, 4, 6, ... more: fine ones come in pairs",
-            )
-
-    def _unfit(self, field: str, rule: str) -> ConfigError:
-        return ConfigError(f"model.{field} = {getattr(self, field)} {rule} (model.bottleneck = {self.bottleneck!r})")
+    @property
+    def kind(self) -> Kind:
+        """The facts that depend on the kind of bottleneck."""
+        return KINDS[self.bottleneck]
 
     @property
     def has_codes(self) -> bool:
         """Whether there are codes, and so `.vq` files."""
-        return self.bottleneck in CODED
+        return self.kind.has_codes
 
     @property
     def stage_choices(self) -> tuple[int, ...]:
         """The numbers of stages that can be encoded and decoded, in ascending order; none without codes."""
         if not self.has_codes:
             return ()
-        return tuple(range(1 if self.bottleneck in WITH_PREFIXES else self.num_stages, self.num_stages + 1))
+        return tuple(range(1 if self.kind.has_prefixes else self.num_stages, self.num_stages + 1))
 
     @property
     def frames_per_code(self) -> int:
         """Latent frames that a frame of codes stands for."""
-        return 2 if self.bottleneck == "hierarchical" else 1
+        return self.kind.frames_per_code
 
     @property
     def spread_bins(self) -> int:
-        """MDCT coefficients of a frame that have a spread, the highest ones; 0 if the decoder does not sample."""
+        """Number of MDCT coefficients of a frame, the highest, that have a spread; 0 if the decoder does not sample."""
         first = round(self.decoder_spread_from_hz * 2 * self.mdct_hop / self.sample_rate)
         return max(0, self.mdct_hop - first) if self.decoder_stochastic else 0
 
@@ -212,23 +160,15 @@ class ModelConfig:
     @property
     def code_vectors(self) -> int:
         """Numbers in all codebooks."""
-        size, stages = self.codebook_size, self.num_stages
-        match self.bottleneck:
-            case "rvq" | "vq":
-                whole = stages * size  # vectors of the latents' dimension
-            case "product":
-                whole = size  # one for every group, of a part of the dimensions, make one
-            case "tree":
-                whole = sum(size**level for level in range(1, stages + 1))
-            case "hierarchical":
-                whole = (self.coarse_stages + (stages - self.coarse_stages) // 2) * size
-            case _:
-                whole = 0
-        return whole * self.latent_dim
+        return self.code_vectors_of(self.num_stages)
+
+    def code_vectors_of(self, stages: int) -> int:
+        """Numbers in the codebooks that the first `stages` stages need."""
+        return self.kind.vectors(self, stages) * self.latent_dim
 
     @property
     def bits_per_code(self) -> int:
-        """Bits of one code, packed plainly."""
+        """Bits of a code, packed plainly."""
         return math.ceil(math.log2(self.codebook_size))
 
     @property
@@ -285,13 +225,13 @@ class ModelConfig:
         """Refuse a number of stages that cannot be encoded or decoded.
 
         Raises:
-            ConfigError: it is none of `stage_choices`.
+            ConfigError: it is not in `stage_choices`.
         """
         self.require_codes()
         if stages not in self.stage_choices:
             most = self.num_stages
             whole = f"{most} stages, always all of them ({self.bottleneck})"
-            possible = f"1 to {most} stages" if self.bottleneck in WITH_PREFIXES else whole
+            possible = f"1 to {most} stages" if self.kind.has_prefixes else whole
             raise ConfigError(f"the model {self.name} has {possible}, not {stages}")
 
     def to_dict(self) -> dict[str, Any]:
@@ -305,7 +245,7 @@ class ModelConfig:
         for key in values:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-                raise ConfigError(f"model.{key} is no setting of a model; did you mean model.{near}?")
+                raise ConfigError(f"model.{key} is not a setting of a model; did you mean model.{near}?")
         return cls(**values)
 
 

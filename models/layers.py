@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Stream:
-    """The left contexts of every causal layer in one running signal, and how far it has come."""
+    """The left contexts of every causal layer in a running signal, and its position."""
 
     def __init__(self) -> None:
         self._tails: dict[nn.Module, Tensor] = {}
@@ -73,7 +73,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 def conv_next_stack(width: int, count: int, kernel_size: int, expansion: int, lookahead: int = 0) -> nn.ModuleList:
-    """`count` blocks that together look `lookahead` frames ahead, the first ones as far as they can."""
+    """`count` blocks that together look `lookahead` frames ahead, the first blocks as far as they can."""
     blocks = nn.ModuleList()
     for _ in range(count):
         ahead = min(lookahead, kernel_size - 1)

@@ -1,4 +1,4 @@
-"""The models that ship in `weights/`, and what any model file says of itself. Imports no torch."""
+"""The models that ship in `weights/`, and the metadata of any model file. Imports no torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHORT_FINGERPRINT_BYTES = 8
 _WEIGHTS = Path(__file__).parent / "weights"
 _SUFFIX = ".safetensors"
 _FORMER = _WEIGHTS / "former.json"
-"""Fingerprints of weights that shipped once, with the model's name and where to have them."""
+"""Fingerprints of weights that shipped once, with the model's name and where to get them."""
 
 _FRONT_MATTER = re.compile(r"\+\+\+\n(.*?)^\+\+\+$", re.DOTALL | re.MULTILINE)
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -42,7 +42,7 @@ Entry = TypeVar("Entry", dict[str, Any], list[Any])
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What the metadata of a model file says."""
+    """The metadata of a model file."""
 
     name: str
     path: Path
@@ -56,7 +56,7 @@ class ModelInfo:
     bytes: int
     """Size of the file."""
     training: Mapping[str, Any]
-    """Whatever was noted down about the training."""
+    """Facts about the training, as they were saved."""
     trained_on_scores: tuple[str, ...] | None
     """Names of the scores that the losses of its training imitate; None if neither the file nor its card says so."""
 
@@ -85,8 +85,8 @@ def describe(path: str | os.PathLike[str]) -> ModelInfo:
     """Read the metadata of a model file; the weights are neither read nor checked.
 
     Raises:
-        CorruptFile: it cannot be read, is no safetensors file, or no model of vqcodec.
-        ConfigError: its configuration is none that this version knows.
+        CorruptFile: it cannot be read, or is not a safetensors file with a model of vqcodec.
+        ConfigError: its configuration is unknown to this version.
     """
     path = Path(path)
     metadata = _metadata(path)
@@ -97,7 +97,7 @@ def describe(path: str | os.PathLike[str]) -> ModelInfo:
     parameters = _entry(path, metadata, "parameters")
     decodes = _json_entry(path, metadata, "decodes", list) if "decodes" in metadata else []
     if not all(isinstance(entry, str) and _SHA256.fullmatch(entry) for entry in [fingerprint, *decodes]):
-        raise CorruptFile(f"{path}: a fingerprint in the metadata is no SHA-256")
+        raise CorruptFile(f"{path}: a fingerprint in the metadata is not a SHA-256")
     if not (parameters.isdecimal() and len(parameters) < 16):
         raise CorruptFile(f"{path}: the number of parameters in the metadata is {parameters[:20]!r}")
     config = _config(path, _json_entry(path, metadata, "config", dict))
@@ -124,7 +124,7 @@ def by_fingerprint(start: bytes) -> ModelInfo | None:
 
 
 def whereabouts(start: bytes) -> str:
-    """Which model these bytes of a fingerprint name, and where its weights may be had, in a few words."""
+    """Describe the model that these bytes of a fingerprint name, and where to get its weights, in a few words."""
     shown = start.hex()
     if (info := by_fingerprint(start)) is not None:
         return f"the model {info.name} ({shown}), which comes with this version"
@@ -167,7 +167,7 @@ def _metadata(path: Path) -> Mapping[str, str]:
 def _entry(path: Path, metadata: Mapping[str, str], key: str) -> str:
     value = metadata.get(key)
     if value is None:
-        raise CorruptFile(f"{path} is no model of vqcodec: its metadata has no {key!r}")
+        raise CorruptFile(f"{path} is not a model of vqcodec: its metadata has no {key!r}")
     if len(value) > _MAX_METADATA_CHARACTERS:
         raise CorruptFile(f"{path}: {key!r} in the metadata has {len(value)} characters")
     return value
@@ -177,9 +177,9 @@ def _json_entry(path: Path, metadata: Mapping[str, str], key: str, kind: type[En
     try:
         value = json.loads(_entry(path, metadata, key))
     except (ValueError, RecursionError) as error:
-        raise CorruptFile(f"{path}: {key!r} in the metadata is no JSON: {error}") from error
+        raise CorruptFile(f"{path}: {key!r} in the metadata is not JSON: {error}") from error
     if not isinstance(value, kind):
-        raise CorruptFile(f"{path}: {key!r} in the metadata is no JSON {_JSON_NAMES[kind]}")
+        raise CorruptFile(f"{path}: {key!r} in the metadata is not a JSON {_JSON_NAMES[kind]}")
     return value
 
 

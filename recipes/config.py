@@ -8,17 +8,26 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vqcodec.errors import ConfigError
 from vqcodec.models.config import ModelConfig
+from vqcodec.models.kinds import KINDS
 
 CONFIGS = Path(__file__).parent / "configs"
 
 OF_BOTTLENECK = {"bottleneck": "kind", "lattice_levels": "levels", "coarse_stages": "coarse_stages"}
 """Settings of a model that stand in a recipe's section [bottleneck], and their names there."""
+
+FORMER_NAMES = {("quantizer", "dead_share"): "usage_threshold"}
+"""Settings that have been renamed, by section and former name. Recipes and checkpoints may still have the latter."""
+
+if TYPE_CHECKING:
+    KindName = str
+else:
+    KindName = Literal[tuple(KINDS)]
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -196,7 +205,7 @@ class DiscriminatorConfig(_Section):
 class BottleneckConfig(_Section):
     """What stands between encoder and decoder; its other sizes, such as num_stages, are in [model]."""
 
-    kind: Literal["rvq", "vq", "product", "lattice", "tree", "hierarchical", "vae", "none"] = "rvq"
+    kind: KindName = "rvq"
     """The kind of bottleneck."""
     levels: AtLeastOne = 4
     """Levels that each latent value of a "lattice" is rounded to."""
@@ -218,8 +227,9 @@ class QuantizerConfig(_Section):
     """Batches whose latents k-means runs on."""
     ema_decay: Share = 0.99
     """Decay of the moving averages that code vectors learn from."""
-    dead_share: Share = 0.1
-    """A code used less than this fraction of the mean usage is replaced by a latent of the batch."""
+    usage_threshold: Share = 0.1
+    """A code used less than this fraction of the mean usage is replaced by a latent of the batch. Formerly
+    `dead_share`."""
     full_share: Share = 0.25
     """Share of the items of a batch that use all stages; the other items use a random number of stages."""
 
@@ -303,7 +313,7 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = _find(name_or_path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = _renamed(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
     for override in overrides:
@@ -342,7 +352,7 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
     Raises:
         ConfigError: a setting is unknown or out of range.
     """
-    rest = dict(values)
+    rest = _renamed(values)
     model = rest.pop("model", {})
     if not isinstance(model, Mapping):
         raise ConfigError(f"model must be a section, not {model!r}")
@@ -367,6 +377,18 @@ def _find(name_or_path: str | Path) -> Path:
     raise ConfigError(f"{name_or_path}: no such recipe; the ones that ship are {', '.join(names())}")
 
 
+def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put settings that have `FORMER_NAMES` under those they have now."""
+    renamed = dict(values)
+    for (section, former), name in FORMER_NAMES.items():
+        table = renamed.get(section)
+        if isinstance(table, Mapping) and former in table:
+            if name in table:
+                raise ConfigError(f"{section}.{former} is the former name of {section}.{name}: set only the latter")
+            renamed[section] = {name if key == former else key: value for key, value in table.items()}
+    return renamed
+
+
 def _override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     section, dot, name = key.strip().partition(".")
@@ -375,7 +397,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     table = values.setdefault(section, {})
     if not isinstance(table, dict):
         raise ConfigError(f"{section} is not a section")
-    table[name] = _parse(text.strip())
+    table[FORMER_NAMES.get((section, name), name)] = _parse(text.strip())
 
 
 def _parse(text: str) -> Any:

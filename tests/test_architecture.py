@@ -44,6 +44,7 @@ WITHOUT_TORCH = (
     "codec/errors.py",
     "models/__init__.py",
     "models/config.py",
+    "models/kinds.py",
     "recipes/__init__.py",
     "cli/__init__.py",
 )
@@ -284,6 +285,7 @@ def modules_after_command(arguments: list[str], cwd: Path) -> set[str]:
         "import vqcodec.entropy",
         "import vqcodec.models",
         "import vqcodec.models.config",
+        "import vqcodec.models.kinds",
         "import vqcodec.recipes",
         "import vqcodec.cli.main",
     ],

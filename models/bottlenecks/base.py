@@ -1,6 +1,6 @@
-"""What every bottleneck is: the layer between encoder and decoder, which limits what passes.
+"""The interface of bottlenecks: the layer between encoder and decoder, which limits the information that passes.
 
-Those with codes turn latents into codes and back. Those with codebooks learn their code vectors from what passes, by
+Bottlenecks with codes turn latents into codes and back. Those with codebooks learn their code vectors from latents, by
 exponential moving averages (`observe`, `learn`) or by gradient (`learn_by_gradient`).
 """
 
@@ -18,14 +18,14 @@ from .codebook import Codebook, perplexity_of
 
 
 class Quantized(NamedTuple):
-    """What `Bottleneck.forward` returns."""
+    """Result of `Bottleneck.forward`."""
 
     latents: Tensor
-    """What the decoder gets, gradients passed straight through [batch, dim, latent frame]"""
+    """Input of the decoder, gradients passed straight through [batch, dim, latent frame]"""
     codes: Tensor | None
     """int64 [batch, stage, frame], all stages, also those an item did not use; None without codes"""
     losses: dict[str, Tensor]
-    """By name and without weights [], each a mean over the values in question:
+    """Losses by name and without weights [], each a mean over the values in question:
 
     - "commitment" (with codebooks): squared distance of each stage's input to its code, mean over the stages in use;
       gradients reach what was quantized.
@@ -37,19 +37,19 @@ class Quantized(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What is learnt from a batch. Those of its parts, wherever they were taken, add up to those of all.
+    """Statistics to learn from a batch. Those of its parts, wherever they were taken, add up to those of the whole.
 
-    Code vectors stand in one row, those of one codebook after the other's: `vector` counts through them all.
+    Code vectors of all codebooks stand in a single row, codebook by codebook: `vector` counts through them all.
     """
 
     used: Tensor
-    """How often each code came up at each stage [stage, codebook_size]"""
+    """Number of uses of each code at each stage [stage, codebook_size]"""
     counts: Tensor
     """Latents given to each code vector [vector]"""
     sums: Tensor
     """Sum of those latents, or of what was left of them [vector, dim]"""
     live: Tensor
-    """Out of the batch, at random: what dead codes may become [vector, dim]"""
+    """Random vectors out of the batch, which dead codes may become [vector, dim]"""
 
     @property
     def perplexity(self) -> Tensor:
@@ -58,23 +58,21 @@ class Statistics(NamedTuple):
 
 
 class Bottleneck(nn.Module, abc.ABC):
-    """The layer between encoder and decoder; here is what those without codes and codebooks do."""
+    """The layer between encoder and decoder; this class does what those without codes and codebooks do."""
 
     kind: ClassVar[str]
-    """Its name in configurations and files."""
-    has_codes: ClassVar[bool] = False
-    """Whether it has codes: `encode`, `decode` and `observe` are for these only."""
+    """Name of the kind, a key of `KINDS`."""
     needs_codebooks: ClassVar[bool] = False
-    """Whether `initialise` has to set something before anything but `imitate` is of use."""
+    """Whether `initialise` has to set something before anything but `substitute_noise` is of use."""
     samples: ClassVar[bool] = False
     """Whether `forward` adds noise in training."""
 
     def __init__(self) -> None:
         super().__init__()
         self.decay = 0.99
-        """Of the running counts and sums that code vectors are learnt from."""
-        self.dead_share = 0.1
-        """A code is dead whose running count is under this fraction of the mean one."""
+        """Decay of the running counts and sums that code vectors are learnt from."""
+        self.usage_threshold = 0.1
+        """A code is dead whose running count is under this fraction of the mean count."""
         self.generator = torch.Generator()
         """Source of all that is random; on the CPU, so that every device and process draws alike."""
 
@@ -101,19 +99,19 @@ class Bottleneck(nn.Module, abc.ABC):
             latents: float32 [batch, dim, latent frame].
             stages: how many stages each item uses, int64 [batch] in 1..num_stages; all if None. Of use only where a
                 prefix of the stages will do.
-            noise: white, of variance 1 and the latents' shape, where one is added (`samples`); drawn from `generator`
-                if None.
+            noise: white, of variance 1 and the latents' shape, for bottlenecks that add it (`samples`); drawn from
+                `generator` if None.
         """
 
-    def imitate(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
-        """What the decoder gets while the codebooks wait for latents worth learning from.
+    def substitute_noise(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Substitute noise for quantization while the codebooks wait for latents worth learning from.
 
-        Codebooks leave a noise behind that is imitated, without any of the bottleneck's parameters; without codebooks
-        there is nothing to wait for, and this is what `forward` passes on.
+        The noise stands for the error that codebooks would leave, and needs none of the bottleneck's parameters. A
+        bottleneck without codebooks has nothing to wait for, and does what `forward` does.
 
         Args:
             latents: [batch, dim, latent frame].
-            stages: how many stages to imitate for each item, int64 [batch].
+            stages: how many stages each item would use, int64 [batch].
             noise: white, of variance 1 and the latents' shape; drawn from `generator` if None.
         """
         return self(latents, stages, noise).latents  # type: ignore[no-any-return]
@@ -123,19 +121,19 @@ class Bottleneck(nn.Module, abc.ABC):
         """Set what `needs_codebooks` asks for from latents [batch, dim, latent frame]; `iterations` of k-means."""
 
     def observe(self, latents: Tensor, codes: Tensor, part: int = 0, parts: int = 1) -> Statistics:
-        """Note what can be learnt from latents and their codes.
+        """Collect statistics of latents and their codes to learn from.
 
         Args:
             latents: [batch, dim, latent frame], as given to `forward`.
             codes: [batch, stage, frame] as it returned them.
-            part: which part of the batch this is, of `parts` alike in size. `generator` must be in the same state
+            part: index of this part of the batch, of `parts` alike in size. `generator` must be in the same state
                 for all of them: live vectors are drawn from the whole batch, and the part that has them supplies them.
             parts: the number of parts.
         """
         raise self._without_codes()
 
     def learn(self, statistics: Statistics) -> None:
-        """Learn from what was observed in a whole batch, and replace dead codes; only that, where gradients do it."""
+        """Learn from the statistics of a whole batch, and replace dead codes; only the latter where gradients learn."""
 
     def learn_by_gradient(self) -> None:
         """Make parameters of the code vectors, under the same names, which `forward`'s "codebook" loss moves."""

@@ -1,4 +1,4 @@
-"""Code vectors and how they learn, and what else several kinds of bottlenecks share.
+"""Codebooks, which learn, and functions that several kinds of bottlenecks share.
 
 Codebooks learn by exponential moving averages (van den Oord et al. 2017, "Neural Discrete Representation Learning",
 appendix A.1), or by gradient.
@@ -9,11 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..search import nearest
+
 SMOOTHING = 1e-5
 """Laplace smoothing of the running counts, as a share of their sum."""
-
-_MAX_SCORES = 1 << 26
-"""Scores, vectors times codes, that `Codebook.nearest` holds at a time."""
 
 
 class Codebook(nn.Module):
@@ -47,18 +46,9 @@ class Codebook(nn.Module):
             del self.vectors
             self.vectors = nn.Parameter(vectors)
 
-    def scores(self, x: Tensor) -> Tensor:
-        """[..., dim] -> [..., size]: |x - code|^2 = |x|^2 - 2 score, so the nearest code scores highest."""
-        offset = -0.5 * self.vectors.square().sum(1)
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would mistake codes that lie close together
-            flat = torch.addmm(offset, x.reshape(-1, self.vectors.shape[1]), self.vectors.T)
-        return flat.reshape(*x.shape[:-1], len(self.vectors))
-
-    @torch.no_grad()
     def nearest(self, x: Tensor) -> Tensor:
         """Index of the nearest code, the lowest on a tie: [vector, dim] -> int64 [vector]."""
-        parts = torch.split(x, max(1, _MAX_SCORES // len(self.vectors)))
-        return torch.cat([self.scores(part).argmax(-1) for part in parts])
+        return nearest(x, self.vectors)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator, iterations: int = 10) -> None:
@@ -90,7 +80,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def replace(self, dead: Tensor, live: Tensor) -> None:
-        """Make dead codes [size, bool] live vectors [size, dim], one after the other: vector, sum and count."""
+        """Make dead codes [size, bool] live vectors [size, dim], in their order: vector, sum and count."""
         live = live[(dead.cumsum(0) - 1).clamp_min(0)]
         count = self.counts.mean()
         self.vectors.copy_(torch.where(dead[:, None], live, self.vectors))
@@ -99,7 +89,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def restart(self) -> None:
-        """Begin the running count and sum of every code anew, as of one vector that is where the code is."""
+        """Begin the running count and sum of every code anew, as if of a single vector, where the code is."""
         self.counts.fill_(1.0)
         self.sums.copy_(self.vectors)
 
@@ -108,7 +98,7 @@ class Codebook(nn.Module):
         self.sums.copy_(sums)
 
     def _centre(self) -> None:
-        """Put every code into the mean of its vectors; one that has none stays where it is."""
+        """Put every code into the mean of its vectors; a code without vectors stays where it is."""
         total, epsilon = self.counts.sum(), SMOOTHING * self.counts.mean()
         smoothed = (self.counts + epsilon) / (total + len(self.counts) * epsilon) * total
         self.vectors.copy_(torch.where(self.counts[:, None] > 0, self.sums / smoothed[:, None], self.vectors))
@@ -130,7 +120,7 @@ def to_frames(codes: Tensor, batch: int) -> Tensor:
 
 
 def draw(population: int, count: int, generator: torch.Generator) -> Tensor:
-    """`count` random indices below `population`, no one twice as long as they last [count]."""
+    """`count` random indices below `population`, none repeated before all have come up [count]."""
     rounds = -(-count // population)
     return torch.cat([torch.randperm(population, generator=generator) for _ in range(rounds)])[:count]
 
@@ -142,18 +132,18 @@ def rows_of(x: Tensor, indices: Tensor) -> Tensor:
 
 
 def usage(codes: Tensor, size: int) -> Tensor:
-    """How often each of `size` codes comes up at each stage: [batch, stage, frame] -> float32 [stage, size]."""
+    """Count the uses of each of `size` codes at each stage: [batch, stage, frame] -> float32 [stage, size]."""
     rows = codes.transpose(0, 1).flatten(1)  # [stage, vector]
     return torch.stack([torch.bincount(row, minlength=size) for row in rows]).float()
 
 
 def perplexity(codes: Tensor, size: int) -> Tensor:
-    """exp(entropy) of the codes [any shape] among `size`, from 1 (one code) to `size` (all alike) []."""
+    """exp(entropy) of the codes [any shape] among `size`, from 1 (a single code) to `size` (all alike) []."""
     return perplexity_of(torch.bincount(codes.flatten(), minlength=size))
 
 
 def perplexity_of(counts: Tensor) -> Tensor:
-    """exp(entropy) of what was counted [..., size] -> [...]."""
+    """exp(entropy) of counts [..., size] -> [...]."""
     share = counts / counts.sum(-1, keepdim=True)
     entropy: Tensor = torch.special.entr(share).sum(-1)
     return entropy.exp()

@@ -1,4 +1,4 @@
-"""Two time scales: coarse codes for every pair of latent frames, then fine ones for what they leave of either frame.
+"""Two time scales: coarse codes for every pair of latent frames, then fine codes for the residual of either frame.
 
 After Razavi, van den Oord and Vinyals 2019, "Generating Diverse High-Fidelity Images with VQ-VAE-2".
 """
@@ -12,20 +12,19 @@ from torch import Tensor, nn
 
 from .base import Quantized
 from .codebook import to_frames, to_vectors
-from .learnt import WithCodebooks
 from .residual import ResidualVQ
+from .with_codebooks import WithCodebooks
 
 
 class HierarchicalQuantizer(WithCodebooks):
     """A linear layer from two frames to a coarse vector, a stack for it, a layer back, and a stack for the difference.
 
     A frame of codes is a pair of latent frames. Its stages are those of the coarse stack, then the first fine stage of
-    the even and of the odd frame, the second one of both, and so on; both frames share the fine codebooks.
+    the even and of the odd frame, the second of both, and so on; both frames share the fine codebooks.
     Every prefix is a codec of its own.
     """
 
     kind = "hierarchical"
-    frames_per_code = 2
 
     def __init__(self, num_stages: int, coarse_stages: int, codebook_size: int, dim: int) -> None:
         super().__init__(num_stages, codebook_size)
@@ -99,9 +98,9 @@ class HierarchicalQuantizer(WithCodebooks):
         if stages > self.coarse_stages:
             left = (pairs - self._predict(coarse)).chunk(2, dim=1)  # of the even and of the odd frame [pair, dim]
             even, odd = self._fine_stages(stages)
-            found = [self.fine.search(left[0], even, effort).unbind(1)]
-            found.append(self.fine.search(left[1], odd, effort).unbind(1) if odd else ())
-            columns += [found[i % 2][i // 2] for i in range(even + odd)]
+            halves = [self.fine.search(left[0], even, effort).unbind(1)]
+            halves.append(self.fine.search(left[1], odd, effort).unbind(1) if odd else ())
+            columns += [halves[i % 2][i // 2] for i in range(even + odd)]
         return to_frames(torch.stack(columns, dim=-1), len(latents))
 
     @torch.no_grad()
@@ -115,26 +114,26 @@ class HierarchicalQuantizer(WithCodebooks):
         return latents
 
     def _predict(self, coarse: Tensor) -> Tensor:
-        """Coarse codes [pair, stage] of any prefix -> both frames, one behind the other [pair, 2 * dim]."""
+        """Coarse codes [pair, stage] of any prefix -> both frames, concatenated [pair, 2 * dim]."""
         return self.up(self.coarse.decode(coarse.unsqueeze(-1))[..., 0])  # type: ignore[no-any-return]
 
     def _fine_stages(self, stages: int) -> tuple[int, int]:
-        """How many fine stages the even and the odd frame get out of so many in all."""
+        """Numbers of fine stages of the even and of the odd frame, from the number of all stages."""
         fine = max(0, stages - self.coarse_stages)
         return (fine + 1) // 2, fine // 2
 
     def _fine_uses(self, uses: Tensor) -> Tensor:
-        """The same for each pair: stages in use [pair, 1] -> fine ones of each frame [frame, 1]."""
+        """Fine stages in use of each frame: stages in use [pair, 1] -> [frame, 1]."""
         fine = (uses - self.coarse_stages).clamp_min(0)
         return torch.cat([(fine + 1) // 2, fine // 2], dim=1).reshape(-1, 1)
 
     def _join(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        """Coarse codes [pair, stage] and fine ones [pair, 2, stage] -> [pair, stage], in the order of the stages."""
+        """Coarse codes [pair, stage] and fine codes [pair, 2, stage] -> [pair, stage], in the order of the stages."""
         return torch.cat([coarse, fine.mT.flatten(1)], dim=1)
 
 
 def _to_pairs(latents: Tensor) -> Tensor:
-    """[batch, dim, latent frame] -> the even and the odd frame, one behind the other [pair, 2 * dim]."""
+    """[batch, dim, latent frame] -> the even and the odd frame, concatenated [pair, 2 * dim]."""
     return latents.mT.reshape(-1, 2 * latents.shape[1])
 
 

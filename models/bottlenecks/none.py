@@ -1,4 +1,4 @@
-"""No bottleneck but the width of the latents: a plain autoencoder."""
+"""The absence of a bottleneck, but for the width of the latents: a plain autoencoder."""
 
 from __future__ import annotations
 

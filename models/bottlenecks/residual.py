@@ -1,4 +1,4 @@
-"""Residual vector quantization: codebooks in a stack, each coding what the ones before left over.
+"""Residual vector quantization: codebooks in a stack, each coding what those before it left over.
 
 The stack and its dropout follow Zeghidour et al. 2021, "SoundStream".
 """
@@ -11,28 +11,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..search import beam_search, greedy_search
 from .base import Quantized
 from .codebook import Codebook, to_frames, to_latents, to_vectors
-from .learnt import WithCodebooks
-
-_GROUP = 64
-"""Neighbours whose maximum `_highest` looks at first."""
-
-_AT_ONCE = 400
-"""Candidates in a beam search at a time: the scores of more would not stay in a processor's caches."""
+from .with_codebooks import WithCodebooks
 
 
 class Stacked(NamedTuple):
-    """What `ResidualVQ.quantize` returns."""
+    """Result of `ResidualVQ.quantize`."""
 
     used: Tensor
     """Sum of the code vectors of the stages in use [vector, dim]"""
     whole: Tensor
-    """Sum of those of all stages, without gradients [vector, dim]"""
+    """Sum of the code vectors of all stages, without gradients [vector, dim]"""
     codes: Tensor
-    """Of all stages [vector, stage]"""
+    """Codes of all stages [vector, stage]"""
     losses: dict[str, Tensor]
-    """As in `Quantized`, but sums over vectors, stages in use and dimensions []"""
+    """Losses as in `Quantized`, but sums over vectors, stages in use and dimensions []"""
 
 
 class ResidualVQ(WithCodebooks):
@@ -79,7 +74,7 @@ class ResidualVQ(WithCodebooks):
         return self.assigned(to_vectors(latents), to_vectors(codes))
 
     def assigned(self, x: Tensor, codes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each stage, what was left of x [vector, dim] and its code of `codes` [vector, stage]."""
+        """Yield for each stage the residual of x [vector, dim] and its column of `codes` [vector, stage]."""
         for book, code in zip(self.books, codes.unbind(1), strict=True):
             yield x, code
             x = x - book.vectors[code]
@@ -88,12 +83,12 @@ class ResidualVQ(WithCodebooks):
     def initialise(self, latents: Tensor, iterations: int = 10) -> None:
         """Set codebooks by k-means on their true residuals, stage by stage, from latents [batch, dim, frame].
 
-        Those that were set before stay as they are: they are the first ones of a stack that has grown.
+        Codebooks that were set before stay as they are: they are the first of a stack that has grown.
         """
         self.fit(to_vectors(latents), self.generator, iterations)
 
     def fit(self, x: Tensor, generator: torch.Generator, iterations: int) -> Tensor:
-        """Set codebooks likewise, from x [vector, dim]. Returns what the stack leaves of it [vector, dim]."""
+        """Set codebooks by k-means, stage by stage, from x [vector, dim]; returns what is left over [vector, dim]."""
         for book in self.books:
             if not book.is_set:
                 book.initialise(x, generator, iterations)
@@ -113,63 +108,12 @@ class ResidualVQ(WithCodebooks):
         return to_frames(self.search(to_vectors(latents), stages, effort), len(latents))
 
     def search(self, x: Tensor, stages: int | None, effort: int) -> Tensor:
-        """The same for vectors: [vector, dim] -> [vector, stage]."""
-        find = _greedy if effort == 1 else _beam
-        return find(x, self.books[:stages], effort)
+        """Codes of vectors, as `encode` searches them: [vector, dim] -> [vector, stage]."""
+        books = [book.vectors for book in self.books[:stages]]
+        return greedy_search(x, books) if effort == 1 else beam_search(x, books, effort)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the codes' vectors: int64 [batch, stage, frame] of any prefix -> [batch, dim, frame]."""
         books = self.books[: codes.shape[1]]
         return torch.stack([book.vectors[codes[:, i]] for i, book in enumerate(books)]).sum(0).mT
-
-
-def _greedy(residual: Tensor, books: list[Codebook], _: int) -> Tensor:
-    """The nearest code of every stage in turn: [vector, dim] -> [vector, stage]."""
-    codes = []
-    for book in books:
-        codes.append(book.nearest(residual))
-        residual = residual - book.vectors[codes[-1]]
-    return torch.stack(codes, dim=-1)
-
-
-def _beam(x: Tensor, books: list[Codebook], width: int) -> Tensor:
-    """The best path that a beam of that width finds: [vector, dim] -> [vector, stage]."""
-    return torch.cat([_best_path(part, books, width) for part in torch.split(x, _AT_ONCE // width)])
-
-
-def _best_path(x: Tensor, books: list[Codebook], width: int) -> Tensor:
-    """The same, for vectors that are searched at once."""
-    residuals = x.unsqueeze(1)  # [vector, beam, dim]
-    paths = torch.zeros(len(x), 1, 0, dtype=torch.int64, device=x.device)  # [vector, beam, stage]
-    for book in books:
-        residuals, paths = _extend_beam(book, residuals, paths, width)
-    return paths[:, 0]  # the beam is sorted
-
-
-def _extend_beam(book: Codebook, residuals: Tensor, paths: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """One stage of the beam search: the `width` best continuations of all candidates, best first.
-
-    residuals [vector, beam, dim] and paths [vector, beam, stage], as they are returned.
-    """
-    size = len(book.vectors)
-    gains = book.scores(residuals) - 0.5 * residuals.square().sum(-1, keepdim=True)  # minus half of the errors
-    gains = gains.flatten(1)  # [vector, beam * size]
-    best = _highest(gains, min(width, gains.shape[1]))
-    parent, code = (best // size).unsqueeze(-1), best % size  # [vector, new beam, 1], [vector, new beam]
-    residuals = residuals.take_along_dim(parent, 1) - book.vectors[code]
-    return residuals, torch.cat([paths.take_along_dim(parent, 1), code.unsqueeze(-1)], dim=-1)
-
-
-def _highest(values: Tensor, count: int) -> Tensor:
-    """Indices of the `count` highest of each row, in that order: [vector, value] -> [vector, count].
-
-    They lie in the `count` groups of neighbours with the highest maxima, and a maximum is found much faster.
-    """
-    rows, width = values.shape
-    if width % _GROUP or width // _GROUP < count:
-        return values.topk(count).indices
-    groups = values.view(rows, -1, _GROUP)
-    chosen = groups.amax(-1).topk(count).indices  # [vector, count]
-    within = groups.take_along_dim(chosen.unsqueeze(-1), 1).flatten(1).topk(count).indices
-    return chosen.take_along_dim(within // _GROUP, 1) * _GROUP + within % _GROUP

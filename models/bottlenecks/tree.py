@@ -1,4 +1,4 @@
-"""Tree-structured vector quantization: every code picks one of the children of the node that the codes before led to.
+"""Tree-structured vector quantization: every code picks a child of the node that the codes before led to.
 
 Each node's vector is the mean of all that pass through it, so every prefix of the codes is a codec of its own: the
 search takes stages * codebook_size comparisons where an equally fine single codebook takes codebook_size ** stages.
@@ -12,18 +12,19 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from ..search import argmax, scores
 from .base import Quantized
 from .codebook import Codebook, to_frames, to_latents, to_vectors
-from .learnt import WithCodebooks
+from .with_codebooks import WithCodebooks
 
 SPLIT = 0.02
-"""How far from its sibling a new node begins: a share of the way to a vector out of the batch."""
+"""Distance of a new node from its sibling: a share of the way to a vector out of the batch."""
 
 _MAX_NUMBERS = 1 << 24
 """Numbers of gathered code vectors that the search holds at a time."""
 
 
-class TreeQuantizer(WithCodebooks):
+class TreeVQ(WithCodebooks):
     """A tree of `num_stages` levels below its root, whose inner nodes have `codebook_size` children each.
 
     Level i has a codebook of codebook_size ** (i + 1) nodes; child c of its node n is row n * codebook_size + c of the
@@ -68,7 +69,7 @@ class TreeQuantizer(WithCodebooks):
         """Split the most used of its siblings in place of a dead node: no other vector would ever lead to it."""
         size = self.codebook_size
         counts = book.counts.reshape(-1, size)  # [family, child]
-        dead = counts < self.dead_share * counts.mean(1, keepdim=True)
+        dead = counts < self.usage_threshold * counts.mean(1, keepdim=True)
         largest = counts.argmax(1, keepdim=True)  # [family, 1]
         share = counts.gather(1, largest) / (1 + dead.sum(1, keepdim=True))  # what every part of the largest gets
         changed = dead.clone().scatter_(1, largest, dead.any(1, keepdim=True)).flatten()
@@ -125,7 +126,7 @@ class TreeQuantizer(WithCodebooks):
 
     @torch.no_grad()
     def _search(self, x: Tensor, stages: int | None, width: int) -> Tensor:
-        """The nodes on the way to the nearest one that a beam finds: [vector, dim] -> [vector, stage]."""
+        """Search the nearest node with a beam, for the nodes on the way to it: [vector, dim] -> [vector, stage]."""
         numbers = self.codebook_size * (1 if self.num_stages == 1 else width * x.shape[1])  # for each vector
         parts = torch.split(x, max(1, _MAX_NUMBERS // numbers))
         return torch.cat([self._beam(part, self.books[:stages], width) for part in parts])
@@ -134,16 +135,16 @@ class TreeQuantizer(WithCodebooks):
         size = self.codebook_size
         paths = torch.zeros(len(x), 1, 0, dtype=torch.int64, device=x.device)  # [vector, beam, stage]
         for level, book in enumerate(books):
-            scores = book.scores(x)[:, None] if level == 0 else self._child_scores(book, x, paths[..., -1])
-            flat = scores.flatten(1)  # [vector, beam * size]
-            best = flat.argmax(1, keepdim=True) if width == 1 else flat.topk(min(width, flat.shape[1])).indices
+            gains = scores(x, book.vectors)[:, None] if level == 0 else self._child_scores(book, x, paths[..., -1])
+            flat = gains.flatten(1)  # [vector, beam * size]
+            best = argmax(flat)[:, None] if width == 1 else flat.topk(min(width, flat.shape[1])).indices
             paths = paths.take_along_dim((best // size).unsqueeze(-1), 1)
             nodes = best % size if level == 0 else paths[..., -1] * size + best % size
             paths = torch.cat([paths, nodes.unsqueeze(-1)], dim=-1)
         return paths[:, 0]  # the beam is sorted
 
     def _child_scores(self, book: Codebook, x: Tensor, parents: Tensor) -> Tensor:
-        """Scores, as `Codebook.scores`, of the children of parents [vector, beam] only: [vector, beam, size]."""
+        """Scores, as `search.scores`, of the children of parents [vector, beam] only: [vector, beam, size]."""
         families = book.vectors.reshape(-1, self.codebook_size, x.shape[1])  # [parent, size, dim]
         children = families[parents]  # [vector, beam, size, dim]
         with torch.autocast(x.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""A Gaussian bottleneck: the encoder says where and how sharply, training samples, coding takes the mean.
+"""A Gaussian bottleneck: the encoder gives a mean and a variance; training draws samples, coding takes the mean.
 
 Kingma and Welling 2013, "Auto-Encoding Variational Bayes"; Higgins et al. 2017, "beta-VAE".
 """
@@ -12,10 +12,10 @@ from .base import Bottleneck, Quantized
 from .codebook import to_latents, to_vectors
 
 LOG_VARIANCES = (-12.0, 6.0)
-"""What log variances are clamped to."""
+"""Range that log variances are clamped to."""
 
 FIRST_LOG_VARIANCE = -3.0
-"""About what they begin with: from variances near 1, which drown the means, training is slow to get away."""
+"""Log variances at the start, roughly: from variances near 1, which drown the means, training is slow to get away."""
 
 
 class VariationalBottleneck(Bottleneck):

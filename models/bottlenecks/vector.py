@@ -1,4 +1,4 @@
-"""Vector quantization: one codebook, one code a frame, as in van den Oord et al. 2017 (VQ-VAE)."""
+"""Vector quantization: a single codebook and a code for each frame, as in van den Oord et al. 2017 (VQ-VAE)."""
 
 from __future__ import annotations
 

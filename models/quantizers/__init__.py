@@ -1,4 +1,4 @@
-"""The classical family of quantizers: one protocol, one file a kind."""
+"""The classical family of quantizers: one protocol, a module for each kind."""
 
 from .base import Quantizer
 from .store import KINDS, load, save

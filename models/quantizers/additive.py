@@ -1,10 +1,10 @@
 """Additive quantization: sums of code vectors out of several codebooks that are learnt together.
 
-    min |X - B C|^2    over codebooks C [book x code, dim] and choices B [vector, book x code], a one for each book
+    min |X - B C|^2    over codebooks C [book x code, dim] and choices B [vector, book x code], with a 1 for each book
 
 (Babenko and Lempitsky 2014, "Additive quantization for extreme vector compression"). It begins with residual
 quantization and takes turns from there: with the codes held, the best codebooks are a linear least-squares problem;
-with the codebooks held, a beam search proposes codes, and iterated conditional modes improve them one book at a time
+with the codebooks held, a beam search proposes codes, and iterated conditional modes improve them book by book
 (Besag 1986; Martinez et al. 2016, "Revisiting additive quantization"). Codes change only for the better, so no turn
 adds to the error of the vectors fitted on.
 """
@@ -18,7 +18,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from .base import BATCH, check_codes, check_integer, check_vectors, generator_of
+from ..search import BATCH
+from .base import check_codes, check_integer, check_vectors, generator_of
 from .kmeans import sample
 from .multibook import MultiBook
 from .residual import MAX_BEAM, ResidualQuantizer, beam_search, sum_of
@@ -111,7 +112,7 @@ def conditional_modes(
             others = total - book[code[:, index]]
             cost = torch.addmm(norm, part - others, book.T, alpha=-2)  # [vector, code]
             if weight:
-                products = 2 * others @ book.T  # with either one first
+                products = 2 * others @ book.T  # in either order
                 rest = inner - products.gather(1, code[:, index, None])[:, 0]
                 all_inner = products + rest[:, None]
                 cost += weight * (all_inner - target).square()
@@ -130,7 +131,7 @@ def least_squares(vectors: Tensor, codes: Tensor, books: Tensor, damping: float 
     """The codebooks whose sums come closest to the vectors, with their codes as they are.
 
     Solves for the change D of the books, (B'B + damping) D = B'(X - B C): codes that stand for nothing stay where they
-    are, and the error never grows. Vectors may be moved from one book to another without any change of the sums; so
+    are, and the error never grows. Vectors may be moved between books without any change of the sums; so
     that a search in the books' order sees as much as it can, all but the first get mean zero.
 
     Args:
@@ -158,13 +159,13 @@ def least_squares(vectors: Tensor, codes: Tensor, books: Tensor, damping: float 
 
 
 def _centred(books: Tensor, codes: Tensor) -> Tensor:
-    """The books with the means of all later ones, over the codes in use, moved into the first."""
+    """Codebooks with the means of all later books, over the codes in use, moved into the first."""
     means = torch.stack([book[code].mean(0) for book, code in zip(books, codes.T, strict=True)])
     means[0] -= means.sum(0)
     return books - means[:, None]
 
 
 def _better(vectors: Tensor, books: Tensor, old: Tensor, new: Tensor) -> Tensor:
-    """Of two sets of codes [vector, book], for each vector the one that decodes to less error."""
+    """Choose for each vector, from two sets of codes [vector, book], the codes that decode to less error."""
     before, after = ((vectors - sum_of(books, codes)).square().sum(1, keepdim=True) for codes in (old, new))
     return torch.where(after < before, new, old)

@@ -10,7 +10,7 @@ from torch import Tensor
 from vqcodec.errors import ConfigError
 
 OWN = "torch"
-"""The backend that is always there: `kmeans.kmeans`."""
+"""Name of the built-in backend, `kmeans.kmeans`."""
 
 
 def kmeans(backend: str, vectors: Tensor, num_codes: int, iterations: int, seed: int) -> Tensor:
@@ -50,4 +50,4 @@ def _scikit_learn(vectors: Tensor, num_codes: int, iterations: int, seed: int) -
 
 
 BACKENDS: Mapping[str, Callable[[Tensor, int, int, int], Tensor]] = {"faiss": _faiss, "scikit-learn": _scikit_learn}
-"""By the names that `KMeansQuantizer` takes."""
+"""The other backends, by the names that `KMeansQuantizer` takes."""

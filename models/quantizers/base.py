@@ -1,6 +1,6 @@
-"""What every quantizer is: learnt from vectors, then vectors -> codes -> vectors; and the checks that all share.
+"""The interface of quantizers, which learn from vectors and then code others, and the checks that all of them share.
 
-Vectors are float32 [vector, dim], codes int64 [vector, code]: a row of codes stands for one vector, a column for one
+Vectors are float32 [vector, dim], codes int64 [vector, code]: a row of codes stands for a vector, a column for a
 table of the quantizer. Sets may be large: work goes through them in batches, and no [vector, size of a table] array
 of the whole set ever exists.
 """
@@ -8,7 +8,7 @@ of the whole set ever exists.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -17,11 +17,8 @@ from torch import Tensor
 
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 
-BATCH = 1 << 16
-"""Vectors that a pass over a large set takes at a time."""
-
-_BATCH_SCORES = 1 << 20
-"""Scores, vectors times codes, that `nearest` holds at a time: few enough to stay in the processor's cache."""
+from .. import search
+from ..search import BATCH
 
 _MATRIX_TYPES = (torch.float32,)
 _LIST_TYPES = (torch.float32, torch.float64, torch.int64)
@@ -35,7 +32,7 @@ class Quantizer(abc.ABC):
     """
 
     kind: ClassVar[str]
-    """Its name in files and reports."""
+    """Name of the kind in files and reports."""
 
     _learnt: Mapping[str, Tensor] = MappingProxyType({})
 
@@ -66,7 +63,7 @@ class Quantizer(abc.ABC):
     @property
     @abc.abstractmethod
     def bits_per_vector(self) -> float:
-        """What the codes of one vector cost: the sum of log2 of the tables' sizes where codes have a fixed length."""
+        """Cost of the codes of a vector: the sum of log2 of the tables' sizes where codes have a fixed length."""
 
     @abc.abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -77,15 +74,15 @@ class Quantizer(abc.ABC):
         """The shape of every table that these settings lead to; None for what the vectors decide."""
 
     def tables(self) -> dict[str, Tensor]:
-        """What was learnt, by name.
+        """The learnt tables by name.
 
         Raises:
-            VqcodecError: nothing yet.
+            VqcodecError: the quantizer is not fitted.
         """
         return {name: self._table(name) for name in self._shapes()}
 
     def load_tables(self, tables: Mapping[str, Tensor]) -> None:
-        """Take over what a quantizer of the same settings has learnt, from its `tables`.
+        """Take over the `tables` of a quantizer of the same settings.
 
         Raises:
             CorruptFile: these are not the tables of a quantizer with these settings.
@@ -94,10 +91,10 @@ class Quantizer(abc.ABC):
         self._learnt = {name: table.contiguous() for name, table in tables.items()}
 
     def _table(self, name: str) -> Tensor:
-        """One of the learnt tables.
+        """A learnt table by name.
 
         Raises:
-            VqcodecError: there is none yet.
+            VqcodecError: the quantizer is not fitted.
         """
         if name not in self._learnt:
             raise VqcodecError(f"this {self.kind} quantizer has learnt nothing yet: fit it first")
@@ -108,7 +105,7 @@ class Quantizer(abc.ABC):
 
 
 def check_integer(name: str, value: int, low: int, high: int | None = None) -> int:
-    """The value of a setting, if it is an integer in low..high.
+    """Return the value of a setting if it is an integer in low..high.
 
     Raises:
         ConfigError: it is not.
@@ -120,7 +117,7 @@ def check_integer(name: str, value: int, low: int, high: int | None = None) -> i
 
 
 def check_number(name: str, value: float, low: float, high: float) -> float:
-    """The value of a setting, if it is a number between low and high, neither of them included.
+    """Return the value of a setting if it is a number between low and high, neither of them included.
 
     Raises:
         ConfigError: it is not.
@@ -131,7 +128,7 @@ def check_number(name: str, value: float, low: float, high: float) -> float:
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
-    """The value of a setting, if it is one of the choices.
+    """Return the value of a setting if it is among the choices.
 
     Raises:
         ConfigError: it is not.
@@ -142,12 +139,12 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
 
 
 def check_vectors(vectors: Tensor, dim: int | None = None, at_least: int = 1) -> Tensor:
-    """The vectors without their gradients, if they are float32 [vector, dim], finite and enough.
+    """Return vectors without their gradients if they are float32 [vector, dim], finite and enough.
 
     Args:
-        vectors: what a quantizer is to be fitted on, or is to encode.
+        vectors: those to fit a quantizer on, or to encode.
         dim: dimension that they must have; any if None.
-        at_least: as many vectors there must be: of the codes to learn, when fitting.
+        at_least: the smallest number of vectors; when fitting, the number of codes to learn.
 
     Raises:
         VqcodecError: they are not.
@@ -168,7 +165,7 @@ def check_vectors(vectors: Tensor, dim: int | None = None, at_least: int = 1) ->
 
 
 def check_codes(codes: Tensor, sizes: Sequence[int]) -> Tensor:
-    """The codes, if they are int64 [vector, code] and those of column i lie in 0..sizes[i] - 1.
+    """Return codes if they are int64 [vector, code] and those of column i lie in 0..sizes[i] - 1.
 
     Raises:
         VqcodecError: they are not.
@@ -186,9 +183,9 @@ def check_codes(codes: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def check_tables(tables: Mapping[str, Tensor], shapes: Mapping[str, tuple[int | None, ...]]) -> None:
-    """Refuse tables that are not of these names and shapes (None: any size), or hold values that are not finite.
+    """Refuse tables of other names or shapes (None: any size), or with values that are not finite.
 
-    They are float32; a list or a single number may be float64 or int64 as well.
+    Tables are float32; a list or a single number may be float64 or int64 as well.
 
     Raises:
         CorruptFile: naming the table.
@@ -197,10 +194,10 @@ def check_tables(tables: Mapping[str, Tensor], shapes: Mapping[str, tuple[int | 
         state = "missing" if difference[0] in shapes else "not of this quantizer"
         raise CorruptFile(f"table {difference[0]} is {state}")
     for name, shape in shapes.items():
-        found = tables[name].shape
-        if len(found) != len(shape) or any(want not in (None, size) for size, want in zip(found, shape, strict=True)):
+        actual = tables[name].shape
+        if len(actual) != len(shape) or any(want not in (None, size) for size, want in zip(actual, shape, strict=True)):
             wanted = ", ".join("any" if size is None else str(size) for size in shape)
-            raise CorruptFile(f"table {name} is {list(found)}, not [{wanted}]")
+            raise CorruptFile(f"table {name} is {list(actual)}, not [{wanted}]")
         if tables[name].dtype not in (_MATRIX_TYPES if len(shape) > 1 else _LIST_TYPES):
             raise CorruptFile(f"table {name} is {tables[name].dtype}, not torch.float32")
         if not tables[name].isfinite().all():
@@ -215,25 +212,8 @@ def generator_of(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def in_batches(function: Callable[[Tensor], Tensor], rows: Tensor, size: int = BATCH) -> Tensor:
-    """What a function of rows [row, ...] returns for all of them, `size` at a time and joined again [row, ...].
-
-    Every result goes to its place at once: thousands of small ones, kept until the end, would tear the memory apart.
-    """
-    first, *others = torch.split(rows, size)
-    result = function(first)
-    joined = result.new_empty(len(rows), *result.shape[1:])
-    joined[: len(first)] = result
-    for index, part in enumerate(others, 1):
-        joined[index * size : index * size + len(part)] = function(part)
-    return joined
-
-
 def nearest(vectors: Tensor, book: Tensor) -> Tensor:
-    """Index of the nearest code, the lowest on a tie.
-
-    |x - c|^2 = |x|^2 - 2 (x c - |c|^2 / 2), so the nearest code scores highest. Both are taken relative to the first
-    code: what is far from the origin would otherwise lose its digits in the products.
+    """Index of the nearest code, the lowest on a tie, taken relative to the first code.
 
     Args:
         vectors: float32 [vector, dim].
@@ -242,24 +222,11 @@ def nearest(vectors: Tensor, book: Tensor) -> Tensor:
     Returns:
         int64 [vector].
     """
-    origin = book[0]
-    centred = book - origin
-    offset = -0.5 * centred.square().sum(1)
-
-    def best(part: Tensor) -> Tensor:
-        scores = torch.addmm(offset, part - origin, centred.T)
-        # numpy's is ten times as fast as torch's on a CPU
-        return torch.from_numpy(scores.numpy().argmax(1)) if scores.device.type == "cpu" else scores.argmax(1)
-
-    with (
-        torch.no_grad(),
-        torch.autocast(vectors.device.type, enabled=False),
-    ):  # bfloat16 would mistake codes that lie close together
-        return in_batches(best, vectors, max(1, _BATCH_SCORES // len(book)))
+    return search.nearest(vectors, book, book[0])
 
 
 def distortion(vectors: Tensor, decoded: Tensor) -> float:
-    """Mean squared error per dimension of decoded vectors, one at least, summed in float64: both [vector, dim]."""
+    """Mean squared error per dimension of decoded vectors, summed in float64: both [vector, dim], not empty."""
     parts = zip(torch.split(vectors, BATCH), torch.split(decoded, BATCH), strict=True)
     total = sum(float((a - b).square().sum(dtype=torch.float64)) for a, b in parts)
     return total / vectors.numel()

@@ -1,4 +1,4 @@
-"""What no quantizer can beat: the rate-distortion function of Gaussian vectors, by reverse water-filling.
+"""The bound that no quantizer can beat: the rate-distortion function of Gaussian vectors, by reverse water-filling.
 
 Independent Gaussian components of variances v_i, coded together in long blocks, cost at squared error D
 
@@ -6,8 +6,8 @@ Independent Gaussian components of variances v_i, coded together in long blocks,
 
 where the water level is the error that every component gets that is worth any bits at all (Cover and Thomas,
 "Elements of Information Theory", section 10.3.3). Correlated vectors are brought to this by the rotation onto the
-principal axes of their covariance. Of all vectors with one covariance the Gaussian ones are the hardest to code, so
-other ones, latents for instance, may come out below this bound; Gaussian ones cannot.
+principal axes of their covariance. Gaussian vectors are the hardest to code of all that have the same covariance,
+so others, latents for instance, may come out below this bound; Gaussian vectors cannot.
 
 Distortions are mean squared errors per dimension, rates bits per vector, variances squares of the vectors' unit.
 """
@@ -22,16 +22,17 @@ from torch import Tensor
 
 from vqcodec.errors import VqcodecError
 
-from .base import BATCH, check_vectors
+from ..search import BATCH
+from .base import check_vectors
 
 
 class WaterFilling(NamedTuple):
-    """How an ideal coder spends its bits on independent Gaussian components."""
+    """The bits that an ideal coder spends on independent Gaussian components."""
 
     level: float
     """Squared error of every component that is coded"""
     bits: Tensor
-    """Of each component, 0 where its variance is under the level, float64 [dim]"""
+    """Bits of each component, 0 where its variance is under the level, float64 [dim]"""
     distortions: Tensor
     """Squared error of each component, float64 [dim]"""
 
@@ -100,7 +101,7 @@ def covariance(vectors: Tensor) -> Tensor:
     """Covariance matrix of vectors float32 [vector, dim] about their mean -> float64 [dim, dim].
 
     Raises:
-        VqcodecError: there are no vectors, or one is not finite.
+        VqcodecError: there are no vectors, or they are not finite.
     """
     return mean_and_covariance(vectors)[1]
 
@@ -109,7 +110,7 @@ def mean_and_covariance(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of vectors float32 [vector, dim] -> float64 [dim], and their covariance about it, float64 [dim, dim].
 
     Raises:
-        VqcodecError: there are no vectors, or one is not finite.
+        VqcodecError: there are no vectors, or they are not finite.
     """
     vectors = check_vectors(vectors)
     mean = torch.stack([part.double().sum(0) for part in torch.split(vectors, BATCH)]).sum(0) / len(vectors)

@@ -3,8 +3,8 @@
     min |X - sum_i C_i|^2 + weight sum_vectors (sum_{i != j} <c_i, c_j> - cross)^2
 
 (Zhang, Du and Wang 2014, "Composite quantization for approximate nearest neighbor search"). It is additive quantization
-with that one constraint, and product quantization with less of one: there the books are orthogonal and the products 0.
-What it buys are distances by looking up tables,
+with a constraint, which in product quantization is stricter: there the books are orthogonal and the products 0. The
+constraint makes it possible to compute distances by looking up tables,
 
     |q - sum_i c_i|^2 = sum_i |q - c_i|^2 - (books - 1) |q|^2 + sum_{i != j} <c_i, c_j>,
 
@@ -147,13 +147,13 @@ def descend(vectors: Tensor, books: Tensor, codes: Tensor, weight: float, cross:
         return value, gradient.double().flatten().cpu().numpy()
 
     start = books.double().flatten().cpu().numpy()
-    found = minimize(value_and_slope, start, jac=True, method="L-BFGS-B", options={"maxiter": _LINE_SEARCHES})
-    better = books.new_tensor(found.x).view_as(books)
-    return better if found.fun < value_and_slope(start)[0] else books
+    result = minimize(value_and_slope, start, jac=True, method="L-BFGS-B", options={"maxiter": _LINE_SEARCHES})
+    better = books.new_tensor(result.x).view_as(books)
+    return better if result.fun < value_and_slope(start)[0] else books
 
 
 def objective(vectors: Tensor, books: Tensor, codes: Tensor, weight: float, cross: float) -> tuple[float, Tensor]:
-    """What fitting minimizes, per vector, and its gradient in the books [book, code, dim]."""
+    """The objective of fitting, per vector, and its gradient in the books [book, code, dim]."""
     total = sum_of(books, codes)
     excess = inner_products(books, codes) - cross  # [vector]
     error = total - vectors

@@ -1,4 +1,4 @@
-"""Vector quantization by one codebook, learnt by k-means.
+"""Vector quantization by a single codebook, learnt by k-means.
 
 Lloyd 1982, "Least squares quantization in PCM", from starting points by Arthur and Vassilvitskii 2007, "k-means++: the
 advantages of careful seeding", drawn in rounds as by Bahmani et al. 2012, "Scalable k-means++".
@@ -12,18 +12,9 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from ..search import BATCH, in_batches
 from . import backends
-from .base import (
-    BATCH,
-    Quantizer,
-    check_choice,
-    check_codes,
-    check_integer,
-    check_vectors,
-    generator_of,
-    in_batches,
-    nearest,
-)
+from .base import Quantizer, check_choice, check_codes, check_integer, check_vectors, generator_of, nearest
 
 VECTORS_PER_CODE = 256
 """Vectors that a code is learnt from, unless told otherwise: a larger set is sampled down to that many."""
@@ -37,7 +28,7 @@ TOLERANCE = 1e-5
 """Lloyd's iteration stops once it lowers the distortion by no more than this share."""
 
 _ROUND_SHARE = 0.125
-"""Codes that a round of k-means++ draws, as a share of those it has: the first eight come one by one."""
+"""Codes that a round of k-means++ draws, as a share of those it has: the first eight are drawn singly."""
 
 
 class SingleBook(Quantizer):
@@ -166,7 +157,7 @@ def plus_plus(vectors: Tensor, num_codes: int, generator: torch.Generator) -> Te
 
 
 def _squared_distances(vectors: Tensor, book: Tensor) -> Tensor:
-    """Of each vector to the nearest code [vector]."""
+    """Squared distance of each vector to the nearest code [vector]."""
     return in_batches(lambda part: (part - book[nearest(part, book)]).square().sum(1), vectors)
 
 
@@ -183,7 +174,7 @@ def lloyd(vectors: Tensor, book: Tensor, iterations: int) -> Tensor:
     """Improve a codebook [code, dim] by Lloyd's iteration on vectors [vector, dim].
 
     Every step takes the mean of the vectors nearest to each code; a code that has none takes the vector that is
-    farthest from its own code instead. No step raises the distortion. Stops when one hardly lowers it.
+    farthest from its own code instead. No step raises the distortion. The iteration stops when a step hardly lowers it.
     """
     before = math.inf
     for _ in range(iterations):
@@ -197,7 +188,7 @@ def lloyd(vectors: Tensor, book: Tensor, iterations: int) -> Tensor:
 
 
 class Clusters(NamedTuple):
-    """What vectors say about the codes that they were given to."""
+    """Statistics of the vectors that were given to each code."""
 
     errors: Tensor
     """Squared distance of each vector to its code [vector]"""
@@ -225,7 +216,7 @@ def cluster(vectors: Tensor, book: Tensor, codes: Tensor) -> Clusters:
 
 
 def _repaired(vectors: Tensor, clusters: Clusters) -> Tensor:
-    """The means of the clusters, the empty ones' replaced by the vectors farthest from their codes [code, dim]."""
+    """Means of the clusters [code, dim]; those of empty clusters become the vectors farthest from their codes."""
     empty = clusters.counts.eq(0).nonzero()[:, 0]
     farthest = clusters.errors.topk(min(len(empty), len(vectors))).indices
     return clusters.means.index_copy(0, empty[: len(farthest)], vectors[farthest])

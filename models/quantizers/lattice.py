@@ -1,10 +1,10 @@
-"""Lattice quantization: codes are the points of a regular lattice, found by rounding, with no table to search.
+"""Lattice quantization: codes are the points of a regular lattice, reached by rounding, with no table to search.
 
 Vectors are centred, turned onto their principal axes and cut into blocks of the lattice's dimension; each block is
-divided by one step, the same for all, and goes to its closest lattice point (Conway and Sloane 1982, "Fast quantizing
+divided by the same step, and goes to its closest lattice point (Conway and Sloane 1982, "Fast quantizing
 and decoding algorithms for lattice quantizers and codes"). One step for all axes is reverse water-filling: every axis
 that varies more than the step gets the same error, the others cost nothing. The points are written by an ideal entropy
-coder, whose cost is the rate, and the step is set so that it meets the one asked for. Decoding moves the points a
+coder, whose cost is the rate, and the step is set so that it meets the rate asked for. Decoding moves the points a
 little towards the mean, by a gain for each axis.
 
 A cell of volume V leaves a mean squared error of G V^(2/n) per dimension; G is 1/12 for Z^n and less for rounder cells:
@@ -26,10 +26,11 @@ from torch import Tensor
 
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 
-from .base import Quantizer, check_codes, check_integer, check_tables, check_vectors, generator_of, in_batches
+from ..search import in_batches
+from .base import Quantizer, check_codes, check_integer, check_tables, check_vectors, generator_of
 from .bounds import mean_and_covariance, reverse_water_filling
 
-_SAMPLE = 1 << 16  # vectors that the step is found with, at most
+_SAMPLE = 1 << 16  # vectors that the step is determined with, at most
 _FARTHEST = 1 << 21  # no coordinate of a lattice point is as large: float32 still tells halves apart there
 _TOLERANCE = 1e-4  # of the step, in octaves: as many bits for every dimension in use
 
@@ -49,7 +50,7 @@ class Lattice:
 
     @property
     def volume(self) -> float:
-        """Of the cell of one point."""
+        """Volume of the cell of a point."""
         return (2 if self.even else 1) / (2 if self.halves else 1)
 
     @property
@@ -59,12 +60,12 @@ class Lattice:
 
     @property
     def granular_gain_db(self) -> float:
-        """How much smaller the error is than that of Z^n with as many points, in dB."""
+        """Gain in dB: how much smaller the error is than that of Z^n with as many points."""
         return 10 * math.log10(LATTICES["Z"].second_moment / self.second_moment)
 
     @property
     def codes(self) -> int:
-        """Codes that one point is written with."""
+        """Number of codes that a point is written with."""
         return self.dim + self.halves
 
 
@@ -91,7 +92,7 @@ def closest_points(x: Tensor, lattice: Lattice) -> Tensor:
 class LatticeQuantizer(Quantizer):
     """A lattice, scaled to a rate.
 
-    A point costs one code for each of its n coordinates, rounded down; before them, for E8, comes one that says whether
+    A point costs one code for each of its n coordinates, rounded down; before them, for E8, comes a code for whether
     they are halves (1) or whole (0). As the coordinates' sum is even, the last is halved. Negative numbers are folded
     between the others: 0, -1, 1, -2, ... are 0, 1, 2, 3, ...
 
@@ -100,7 +101,7 @@ class LatticeQuantizer(Quantizer):
         bits: rate to reach, per vector, in the mean over the vectors fitted on; above 0.
         decorrelate: turn the vectors onto their principal axes; otherwise they are taken as they are, and a
             correlation between their dimensions is paid for.
-        seed: of the vectors that the step is found with, where there are more than 65536.
+        seed: of the vectors that the step is determined with, where there are more than 65536.
 
     Raises:
         ConfigError: a setting is unknown or out of range.
@@ -196,7 +197,7 @@ class LatticeQuantizer(Quantizer):
     def entropy(self, codes: Tensor) -> float:
         """Bits per vector that an ideal entropy coder, made for these very codes [vector, code], would pay.
 
-        It has a table for every code of the vector, one for every case that the codes before it in the block let it
+        It has tables for every code of the vector, one table for each case that the codes before it in the block let it
         tell apart: whether the point has halves, and before the last code the parity that its coordinate must have.
 
         Raises:
@@ -212,7 +213,7 @@ class LatticeQuantizer(Quantizer):
         return sum(_conditional_entropy(code, case) for code, case in zip(codes.T, cases.T, strict=True))
 
     def load_tables(self, tables: Mapping[str, Tensor]) -> None:
-        """Take over what another lattice quantizer of the same settings has learnt, from its `tables`.
+        """Take over the `tables` of another lattice quantizer of the same settings.
 
         Raises:
             CorruptFile: these are not the tables of a quantizer with these settings.
@@ -271,7 +272,7 @@ def _blocks(rows: Tensor, size: int) -> Tensor:
 
 
 def _least_squares_gains(x: Tensor, step: float, lattice: Lattice) -> Tensor:
-    """For each axis the factor on the points' coordinates that brings them closest to vectors x [vector, dim] -> [dim].
+    """Factors on the points' coordinates, by axis, that bring them closest to vectors x: [vector, dim] -> [dim].
 
     Vectors near the edge of a cell are fewer than near its inner side: below some two bits a dimension this is up to
     1 dB better than the points themselves, above it is 1.
@@ -315,7 +316,7 @@ def _split(codes: Tensor, lattice: Lattice) -> tuple[Tensor, Tensor]:
 
 
 def _cases(codes: Tensor, lattice: Lattice) -> Tensor:
-    """What is known about each code from those before it in its block, as a number in 0..3 [vector, code]."""
+    """Facts known about each code from those before it in its block, as a number in 0..3 [vector, code]."""
     half, whole = _split(codes, lattice)
     cases = half.repeat_interleave(lattice.codes, -1)
     if lattice.halves:

@@ -1,4 +1,4 @@
-"""Vector quantization by one codebook that grows by splitting.
+"""Vector quantization by a single codebook that grows by splitting.
 
 Linde, Buzo and Gray 1980, "An algorithm for vector quantizer design".
 """
@@ -10,12 +10,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from .base import BATCH, check_number, check_vectors, generator_of, nearest
+from ..search import BATCH
+from .base import check_number, check_vectors, generator_of, nearest
 from .kmeans import VECTORS_PER_CODE, SingleBook, cluster, lloyd, sample
 
 
 class LBGQuantizer(SingleBook):
-    """From the mean of all vectors: split every code in two, improve the codebook by Lloyd's iteration, and again.
+    """Begins with the mean of all vectors, and repeatedly splits every code in two and runs Lloyd's iteration.
 
     Where twice the codes would be too many, only those are split whose vectors have the largest errors in sum.
     """
@@ -68,13 +69,13 @@ class LBGQuantizer(SingleBook):
 
 
 def mean_of(vectors: Tensor) -> Tensor:
-    """The mean of vectors [vector, dim] as a codebook of one code [1, dim]."""
+    """The mean of vectors [vector, dim] as a codebook of a single code [1, dim]."""
     codes = torch.zeros(len(vectors), dtype=torch.int64, device=vectors.device)
     return cluster(vectors, vectors[:1], codes).means
 
 
 def offsets_of(vectors: Tensor, codes: Tensor, book: Tensor, generator: torch.Generator) -> Tensor:
-    """Directions to split codes in: the standard deviation of each one's vectors, with random signs [code, dim].
+    """Directions to split codes in: the standard deviation of each code's vectors, with random signs [code, dim].
 
     Args:
         vectors: float32 [vector, dim].

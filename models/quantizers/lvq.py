@@ -29,7 +29,7 @@ _MAX_SCORES = 1 << 20  # vectors times codes that a training step holds
 
 
 class Score(NamedTuple):
-    """How well labelled vectors are coded, and recognised by their codes."""
+    """Quality of the codes of labelled vectors, and of the classes that these tell."""
 
     distortion: float
     """Mean squared error per dimension"""
@@ -55,7 +55,7 @@ class LearningVectorQuantizer(SingleBook):
     ) -> None:
         """
         Args:
-            num_codes: of all classes together; each gets its share by the number of its vectors, at least one.
+            num_codes: of all classes together; each gets its share by the number of its vectors, at least 1.
             rule: "glvq" or "lvq1".
             epochs: passes over the vectors.
             learning_rate: at the start, falling to 0 linearly; above 0, below 1. With "lvq1" the share of the way to
@@ -180,7 +180,7 @@ def _glvq(
 ) -> Tensor:
     """Lower the cost of generalised LVQ by Adam: book [code, dim] -> [code, dim]."""
     if bool((classes == classes[0]).all()):
-        raise VqcodecError("glvq tells classes apart, and all vectors are of one: give vectors of two classes or more")
+        raise VqcodecError("glvq tells classes apart, but all vectors are of a single class: give two or more")
     origin = vectors.mean(0)
     scale = float((vectors - book[nearest(vectors, book)]).square().mean().sqrt()) or 1.0
     codes = ((book - origin) / scale).requires_grad_()
@@ -207,7 +207,7 @@ def _distance(x: Tensor, codes: Tensor, eligible: Tensor) -> Tensor:
 
 
 def _shares(counts: list[int], num_codes: int) -> list[int]:
-    """Share codes out among classes of so many vectors: one each, and the next always to the class with the most
+    """Share codes out among classes of so many vectors: 1 each, and the next always to the class with the most
     vectors for a code (d'Hondt). With as many vectors as codes in all, no class gets more codes than it has vectors."""
     shares = [1] * len(counts)
     queue = [(-count / 2, index) for index, count in enumerate(counts)]

@@ -1,4 +1,4 @@
-"""What quantizers of several codebooks have in common."""
+"""The settings that quantizers of several codebooks share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .kmeans import VECTORS_PER_CODE
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MultiBook(Quantizer):
-    """Several codebooks of one size, a code of each for a vector. Subclasses differ in how they learn and add up.
+    """Several codebooks of the same size, a code of each for a vector. Subclasses differ in how they learn and add up.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -23,11 +23,11 @@ class MultiBook(Quantizer):
     codes_per_book: int = 256
     """Code vectors in each."""
     iterations: int = 25
-    """Of k-means, wherever it learns a codebook."""
+    """Iterations of k-means, wherever it learns a codebook."""
     vectors_per_code: int = VECTORS_PER_CODE
     """Larger sets than this many for each code are sampled (sets up to 65536 never are)."""
     seed: int = 0
-    """Of the random choices in fitting."""
+    """Seed of the random choices in fitting."""
 
     def __post_init__(self) -> None:
         self.num_books = check_integer("num_books", self.num_books, 1)
@@ -43,7 +43,7 @@ class MultiBook(Quantizer):
 
     @property
     def bits_per_vector(self) -> float:
-        """Of fixed-length codes."""
+        """Bits of fixed-length codes."""
         return self.num_books * math.log2(self.codes_per_book)
 
     def settings(self) -> dict[str, Any]:

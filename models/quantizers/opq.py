@@ -20,7 +20,8 @@ from torch import Tensor
 
 from vqcodec.errors import CorruptFile
 
-from .base import check_codes, check_integer, check_vectors, distortion, generator_of, in_batches
+from ..search import in_batches
+from .base import check_codes, check_integer, check_vectors, distortion, generator_of
 from .bounds import covariance
 from .kmeans import cluster, sample
 from .multibook import MultiBook

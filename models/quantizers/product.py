@@ -21,7 +21,7 @@ from .multibook import MultiBook
 class ProductQuantizer(MultiBook):
     """A codebook [code, dim of the part] for each run of dimensions, of which there must be no fewer than codebooks.
 
-    Where they cannot be cut evenly, the first parts are one longer.
+    Where they cannot be cut evenly, the first parts have a dimension more.
     """
 
     kind = "product"
@@ -51,7 +51,7 @@ class ProductQuantizer(MultiBook):
 
 
 def check_parts(vectors: Tensor, num_parts: int) -> Tensor:
-    """The vectors [vector, dim], if they have a dimension for every part.
+    """Return vectors [vector, dim] if they have a dimension for every part.
 
     Raises:
         VqcodecError: they have not.
@@ -68,7 +68,7 @@ def nearest_in_parts(vectors: Tensor, books: Sequence[Tensor]) -> Tensor:
 
     Args:
         vectors: float32 [vector, dim].
-        books: float32 [code, dim of the part], one for each part in order.
+        books: float32 [code, dim of the part], a codebook for each part in order.
 
     Returns:
         int64 codes [vector, book].

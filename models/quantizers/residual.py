@@ -1,6 +1,6 @@
-"""Residual quantization: every codebook codes what the ones before left over, and a beam looks ahead.
+"""Residual quantization: every codebook codes what those before it left over, and a beam looks ahead.
 
-A vector is coded as the sum of one code vector out of each codebook. The books are learnt one after the other, each by
+A vector is coded as the sum of a code vector out of each codebook. The books are learnt in turn, each by
 k-means on what is left over (Juang and Gray 1982, "Multiple stage vector quantization for speech coding"). Taking the
 nearest code at every stage is rarely the best sum; a beam keeps several candidates from stage to stage (Babenko and
 Lempitsky 2014, "Additive quantization for extreme vector compression"). Any first codes of a vector decode by
@@ -15,7 +15,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from .base import check_codes, check_integer, check_vectors, generator_of, in_batches, nearest
+from .. import search
+from .base import check_codes, check_integer, check_vectors, generator_of, nearest
 from .kmeans import kmeans, sample
 from .multibook import MultiBook
 
@@ -24,9 +25,6 @@ MAX_BEAM = 256
 
 _RIVAL = 2.0
 """Candidates up to this many times the squared error of the best are learnt from, too."""
-
-_BATCH_SCORES = 1 << 20
-"""Errors, vectors times candidates times codes, that a beam search holds at a time."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -37,7 +35,7 @@ class ResidualQuantizer(MultiBook):
 
     beam: int = 8
     """Candidate sums that the search keeps from stage to stage; 1 takes the nearest code at every stage. Stages are
-    learnt on what its candidates left over so far, the rivals of the best one included: more than one residual of
+    learnt on what its candidates left over so far, the rivals of the best included: more than one residual of
     each vector makes books that fit new vectors better.
     """
 
@@ -49,7 +47,7 @@ class ResidualQuantizer(MultiBook):
         generator = generator_of(self.seed)
         most = self.vectors_per_code * self.codes_per_book
         vectors = sample(check_vectors(vectors, at_least=self.codes_per_book), most, generator)
-        residuals, paths = _start(vectors)
+        residuals, paths = search.start_beam(vectors)
         books = []
         for _ in range(self.num_books):
             left = sample(_rivals(residuals), most, generator)
@@ -71,7 +69,7 @@ class ResidualQuantizer(MultiBook):
 
 
 def sum_of(books: Tensor, codes: Tensor) -> Tensor:
-    """Sums of code vectors, one out of each book.
+    """Sums of code vectors, a vector out of each book.
 
     Args:
         books: float32 [book, code, dim].
@@ -98,63 +96,19 @@ def beam_search(vectors: Tensor, books: Tensor, width: int) -> Tensor:
         int64 codes [vector, book].
     """
     if width == 1:
-        return in_batches(lambda part: _greedy(part, books), vectors)
-
-    def search(part: Tensor) -> Tensor:
-        residuals, paths = _start(part)
-        for book in books:
-            residuals, paths = _extend(book, residuals, paths, width)
-        return paths[:, 0]  # best first
-
-    return in_batches(search, vectors, _batch(width, len(books[0])))
-
-
-def _greedy(vectors: Tensor, books: Tensor) -> Tensor:
-    """The nearest code of every book in turn: [vector, dim] -> [vector, book]."""
-    residuals, codes = vectors, []
-    for book in books:
-        codes.append(nearest(residuals, book))
-        residuals = residuals - book[codes[-1]]
-    return torch.stack(codes, dim=1)
-
-
-def _start(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """The one candidate before any book: residuals [vector, 1, dim] and an empty path [vector, 1, 0]."""
-    return vectors[:, None], torch.zeros(len(vectors), 1, 0, dtype=torch.int64, device=vectors.device)
+        return search.in_batches(lambda part: search.greedy_search(part, books.unbind(), nearest), vectors)
+    return search.beam_search(vectors, books.unbind(), width)
 
 
 def _extend(book: Tensor, residuals: Tensor, paths: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The `width` best continuations of all candidates by a code of this book, best first.
-
-    Residuals [vector, candidate, dim] and paths [vector, candidate, book], as they are returned.
-    """
-    size = _batch(width, len(book))
+    """Continue the beams of a large set as `search.extend_beam` does, some vectors at a time."""
+    size = search.beam_batch(width, len(book))
     parts = zip(torch.split(residuals, size), torch.split(paths, size), strict=True)
-    residual_parts, path_parts = zip(*(_extend_part(book, *part, width) for part in parts), strict=True)
+    residual_parts, path_parts = zip(*(search.extend_beam(book, *part, width) for part in parts), strict=True)
     return torch.cat(residual_parts), torch.cat(path_parts)
 
 
-def _extend_part(book: Tensor, residuals: Tensor, paths: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    products = torch.addmm(book.square().sum(1), residuals.flatten(0, 1), book.T, alpha=-2)
-    errors = residuals.square().sum(2, keepdim=True) + products.view(*residuals.shape[:2], len(book))
-    errors = errors.flatten(1)  # [vector, candidate x code]
-    best = (
-        errors.argmin(1, keepdim=True)
-        if width == 1
-        else errors.topk(min(width, errors.shape[1]), largest=False).indices
-    )
-    parent, code = best.div(len(book), rounding_mode="floor")[..., None], best % len(book)
-    residuals = residuals.gather(1, parent.expand(-1, -1, residuals.shape[2])) - book[code]
-    paths = paths.gather(1, parent.expand(-1, -1, paths.shape[2]))
-    return residuals, torch.cat([paths, code[..., None]], dim=2)
-
-
 def _rivals(residuals: Tensor) -> Tensor:
-    """Of candidates [vector, candidate, dim], best first, those that may still win [residual, dim]."""
+    """Select those of the candidates [vector, candidate, dim], best first, that may still win [residual, dim]."""
     errors = residuals.square().sum(2)
     return residuals[errors <= _RIVAL * errors[:, :1]]
-
-
-def _batch(width: int, size: int) -> int:
-    """Vectors to search at a time, with that many candidates and codes."""
-    return max(1, _BATCH_SCORES // (width * size))

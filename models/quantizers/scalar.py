@@ -14,22 +14,14 @@ from torch import Tensor
 
 from vqcodec.errors import ConfigError, CorruptFile
 
-from .base import (
-    Quantizer,
-    check_choice,
-    check_codes,
-    check_integer,
-    check_tables,
-    check_vectors,
-    generator_of,
-    in_batches,
-)
+from ..search import in_batches
+from .base import Quantizer, check_choice, check_codes, check_integer, check_tables, check_vectors, generator_of
 from .kmeans import sample
 
 DESIGNS = ("lloyd-max", "uniform")
 
 MAX_BITS = 16
-"""Of one dimension."""
+"""The most bits that a dimension can have."""
 
 _SAMPLE = 1 << 18  # vectors that a larger set is sampled down to
 _TOLERANCE = 1e-7  # relative gain at which Lloyd's iteration stops
@@ -42,7 +34,7 @@ class ScalarQuantizer(Quantizer):
     """Each dimension quantized for itself, uniformly or by the quantizer of Lloyd and Max.
 
     Max 1960, "Quantizing for minimum distortion"; Lloyd 1982, "Least squares quantization in PCM". Bits go to the
-    dimensions by reverse water-filling (`allocate_bits`); one that gets none is coded as its mean.
+    dimensions by reverse water-filling (`allocate_bits`); a dimension that gets none is coded as its mean.
     """
 
     kind = "scalar"
@@ -51,8 +43,8 @@ class ScalarQuantizer(Quantizer):
         """
         Args:
             bits: of a whole vector.
-            design: "lloyd-max", levels of the least squared error, or "uniform", equally spaced ones over the range
-                of the least squared error.
+            design: "lloyd-max", levels of the least squared error, or "uniform", equally spaced levels over the
+                range of the least squared error.
             iterations: of Lloyd, at most.
             seed: of the sample that is taken from sets of more than 262144 vectors.
 
@@ -124,7 +116,7 @@ class ScalarQuantizer(Quantizer):
         return {"bits": self.bits, "design": self.design, "iterations": self.iterations, "seed": self.seed}
 
     def load_tables(self, tables: Mapping[str, Tensor]) -> None:
-        """Take over the tables of another one of the same settings.
+        """Take over the tables of another quantizer of the same settings.
 
         Raises:
             CorruptFile: these are not its tables.
@@ -141,7 +133,7 @@ class ScalarQuantizer(Quantizer):
         return {"bits": (None,), "levels": (None,)}
 
     def _levels_of(self, column: Values, size: int) -> Values:
-        """The table of one dimension [size], from its values in any order [vector]."""
+        """Learn the table of a dimension [size] from its values in any order [vector]."""
         values = _Sorted(column)
         if self.design == "uniform":
             return _uniform(values, size)
@@ -175,7 +167,7 @@ def allocate_bits(variances: Sequence[float], bits: int) -> list[int]:
 
 
 class _Sorted:
-    """Values of one dimension in ascending order, with running sums: a pass over cells costs one search a boundary."""
+    """Values of a dimension in ascending order, with running sums: a pass over cells costs a search a boundary."""
 
     def __init__(self, values: Values) -> None:
         self.values = np.sort(values)
@@ -185,7 +177,7 @@ class _Sorted:
         self.squares = float(np.square(centred).sum())
 
     def cells(self, levels: Values) -> tuple[Values, Values]:
-        """How many values are nearest to each of the levels, and the sums of their distances from the mean [level]."""
+        """Count the values nearest to each level, and sum their distances from the mean: both [level]."""
         ends = np.searchsorted(self.values, (levels[1:] + levels[:-1]) / 2, side="right")
         edges = np.concatenate([[0], ends, [len(self.values)]])
         return np.diff(edges).astype(np.float64), np.diff(self.sums[edges])
@@ -198,7 +190,7 @@ class _Sorted:
 
 
 def _lloyd_max(values: _Sorted, size: int, iterations: int) -> Values:
-    """Levels [size] of the least squared error, ascending: Lloyd's iteration from `_companded` ones."""
+    """Levels [size] of the least squared error, ascending: Lloyd's iteration from `_companded` levels."""
     levels, before = _companded(values, size), np.inf
     for _ in range(iterations):
         after = values.error(levels)
@@ -222,9 +214,9 @@ def _companded(values: _Sorted, size: int) -> Values:
 
 
 def _uniform(values: _Sorted, size: int) -> Values:
-    """Equally spaced levels [size], ascending, over the range of the least squared error; the mean if it is only one.
+    """Equally spaced levels [size], ascending, over the range of the least squared error; only the mean if `size` is 1.
 
-    The range reaches from one quantile to the opposite one, those that do best, and is then improved at both ends.
+    The range begins as the best of those from a quantile to the opposite quantile, and is then improved at both ends.
     """
     if size == 1:
         return np.array([values.mean])

@@ -70,7 +70,7 @@ def load(path: str | os.PathLike[str]) -> Quantizer:
 
     Raises:
         UnsupportedVersion: a newer version of vqcodec wrote the file.
-        CorruptFile: the file is damaged, or no quantizer's.
+        CorruptFile: the file is damaged, or not that of a quantizer.
     """
     metadata, tables = _read(Path(path))
     if metadata.get("format") != str(FORMAT):
@@ -97,7 +97,7 @@ def _build(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> Quantiz
     """A quantizer of the kind and settings that the metadata name, not fitted."""
     kind = metadata.get("kind", "")
     if kind not in KINDS:
-        raise CorruptFile(f"{path}: kind {kind!r} is none of {', '.join(KINDS)}")
+        raise CorruptFile(f"{path}: kind {kind!r} is not one of {', '.join(KINDS)}")
     make: Callable[..., Quantizer] = KINDS[kind]
     try:
         settings: dict[str, Any] = json.loads(metadata.get("settings", ""))

@@ -11,16 +11,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from .base import (
-    BATCH,
-    Quantizer,
-    check_choice,
-    check_codes,
-    check_integer,
-    check_vectors,
-    generator_of,
-    nearest,
-)
+from ..search import BATCH
+from .base import Quantizer, check_choice, check_codes, check_integer, check_vectors, generator_of, nearest
 from .kmeans import TOLERANCE, VECTORS_PER_CODE, Clusters, cluster, sample
 from .lbg import mean_of, offsets_of
 
@@ -101,7 +93,7 @@ class TreeQuantizer(Quantizer):
 
     @property
     def bits_per_vector(self) -> float:
-        """One a level."""
+        """One bit for each level."""
         return float(self.depth)
 
     def settings(self) -> dict[str, Any]:
@@ -164,7 +156,7 @@ def _lloyd_of_pairs(vectors: Tensor, book: Tensor, path: Tensor, iterations: int
 
 
 def _repaired(vectors: Tensor, path: Tensor, clusters: Clusters) -> Tensor:
-    """The means of the children, an empty one's replaced by the vector of its node farthest from the sibling.
+    """The means of the children, that of an empty child replaced by the vector of its node farthest from the sibling.
 
     Children of a node without vectors stay as they are.
     """

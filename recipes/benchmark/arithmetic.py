@@ -33,7 +33,7 @@ def macs_per_s(codec: Codec, stages: int) -> dict[str, float]:
     from torch.utils.flop_counter import FlopCounterMode
 
     model, device = codec.model, next(codec.model.parameters()).device
-    has_codes = model.quantizer.has_codes
+    has_codes = model.config.has_codes
     waveform = torch.zeros(1, 1, _COUNTED_FRAMES * codec.hop_length, device=device)
     with FlopCounterMode(display=False) as encoding:
         latents = model.encoder(waveform, Stream())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import math
 import time
@@ -170,7 +169,7 @@ def _trained(codec: Codec, member: Member) -> Coder:
         decode=decode,
         columns=lambda codes: [(column, size) for column in codes[0]],
         entropy=None,
-        table_bytes=4 * _code_vectors(codec.config, stages),
+        table_bytes=4 * codec.config.code_vectors_of(stages),
     )
 
 
@@ -179,12 +178,6 @@ def bits_of_stages(config: ModelConfig) -> dict[int, float]:
     return {
         stages: stages * math.log2(config.codebook_size) / config.frames_per_code for stages in config.stage_choices
     }
-
-
-def _code_vectors(config: ModelConfig, stages: int) -> int:
-    """Numbers in the codebooks of so many stages; of all, where the stages are of several kinds."""
-    kept = config if config.bottleneck == "hierarchical" else dataclasses.replace(config, num_stages=stages)
-    return kept.code_vectors
 
 
 def _timed(work: Callable[[], Answer]) -> tuple[Answer, float]:

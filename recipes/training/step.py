@@ -70,7 +70,7 @@ class Trainer:
         self.recipe, self.device, self.world, self.step = recipe, device, world, 0
         self.model = Autoencoder(recipe.model).to(device)
         self.model.quantizer.decay = recipe.quantizer.ema_decay
-        self.model.quantizer.dead_share = recipe.quantizer.dead_share
+        self.model.quantizer.usage_threshold = recipe.quantizer.usage_threshold
         if recipe.quantizer.learning == "gradient":
             self.model.quantizer.learn_by_gradient()
         self.decodes: tuple[str, ...] = ()

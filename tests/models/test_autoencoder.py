@@ -107,7 +107,7 @@ def test_forward_without_quantizer_is_noisy() -> None:
     out = model(x, stages, quantize=False)
     assert out.quantized is None
     model.quantizer.generator.manual_seed(5)
-    noisy = model.quantizer.imitate(out.latents, stages)
+    noisy = model.quantizer.substitute_noise(out.latents, stages)
     torch.testing.assert_close(out.waveform, model.decoder(noisy, Stream()), atol=1e-5, rtol=0)
     assert (out.waveform - unquantized(model, x)).abs().max() > 1e-3
 

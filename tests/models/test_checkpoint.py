@@ -180,14 +180,14 @@ def with_config(**values: Any) -> Callable[[Tensors, Metadata], object]:
     ("change", "message"),
     [
         (lambda t, m: m.pop("config"), "no 'config'"),
-        (lambda t, m: m.clear(), "no model of vqcodec"),
+        (lambda t, m: m.clear(), "not a model of vqcodec"),
         (lambda t, m: m.update(format="2"), "model format '2' is unknown"),
-        (lambda t, m: m.update(config="{"), "no JSON"),
-        (lambda t, m: m.update(config="[" * 100_000), "no JSON"),
-        (lambda t, m: m.update(config="[]"), "no JSON object"),
-        (lambda t, m: m.update(training="7"), "no JSON object"),
+        (lambda t, m: m.update(config="{"), "not JSON"),
+        (lambda t, m: m.update(config="[" * 100_000), "not JSON"),
+        (lambda t, m: m.update(config="[]"), "not a JSON object"),
+        (lambda t, m: m.update(training="7"), "not a JSON object"),
         (lambda t, m: m.update(fingerprint="00" * 32), "do not match the fingerprint"),
-        (lambda t, m: m.update(fingerprint="xyz"), "no SHA-256"),
+        (lambda t, m: m.update(fingerprint="xyz"), "not a SHA-256"),
         (lambda t, m: m.update(parameters="12"), "parameters instead of the 12"),
         (lambda t, m: m.update(parameters="-1"), "'-1'"),
         (lambda t, m: t.pop("decoder.norm_in.bias"), "decoder.norm_in.bias"),
@@ -215,7 +215,7 @@ def test_damage(change: Callable[[Tensors, Metadata], object], message: str, tmp
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (with_config(latent_dims=16), r"model.latent_dims is no setting of a model; did you mean model.latent_dim\?"),
+        (with_config(latent_dims=16), r"latent_dims is not a setting of a model; did you mean model.latent_dim\?"),
         (with_config(num_stages=0), "model.num_stages"),
         (with_config(codebook_size="many"), "model.codebook_size"),
     ],
@@ -312,7 +312,7 @@ def test_whereabouts_of_a_model_that_ships_that_shipped_and_of_a_stranger(shippe
 
 def test_fingerprints_that_are_none_are_refused(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "model.safetensors", checkpoint.load(TINY), decodes=["no fingerprint"])
-    with pytest.raises(CorruptFile, match="no SHA-256"):
+    with pytest.raises(CorruptFile, match="not a SHA-256"):
         registry.describe(tmp_path / "model.safetensors")
 
 

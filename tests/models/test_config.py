@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from vqcodec.errors import ConfigError
-from vqcodec.models.config import CODED, UNCODED, WITH_PREFIXES, ModelConfig
+from vqcodec.models import kinds
+from vqcodec.models.config import ModelConfig
 
 KINDS: dict[str, dict[str, Any]] = {
     "rvq": {},
@@ -20,6 +21,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "none": {},
 }
 """Sizes beside the default ones that let each kind of bottleneck be."""
+
+CODED = [name for name, kind in kinds.KINDS.items() if kind.has_codes]
+UNCODED = [name for name in KINDS if name not in CODED]
+WITH_PREFIXES = [name for name, kind in kinds.KINDS.items() if kind.has_prefixes]
 
 
 def of_kind(kind: str, **sizes: Any) -> ModelConfig:
@@ -182,7 +187,7 @@ def test_bounds_are_allowed(key: str, value: float) -> None:
 
 
 def test_every_kind_is_known() -> None:
-    assert set(KINDS) == {*CODED, *UNCODED}
+    assert set(KINDS) == set(kinds.KINDS)
     assert set(WITH_PREFIXES) < set(CODED)
 
 

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from vqcodec.errors import ConfigError
-from vqcodec.models.config import CODED, UNCODED
+from vqcodec.models.kinds import KINDS
 from vqcodec.recipes import config
 
 
@@ -35,7 +35,7 @@ def test_overrides() -> None:
     ("override", "message"),
     [
         ("run.step=7", "run.step is no known setting; did you mean run.steps?"),
-        ("model.latent_dims=7", "model.latent_dims is no setting of a model; did you mean model.latent_dim?"),
+        ("model.latent_dims=7", "model.latent_dims is not a setting of a model; did you mean model.latent_dim?"),
         ("optimiser.kind=adamw", "optimiser is no known setting; did you mean optimizer?"),
         ("run.steps=0", "run.steps = 0"),
         ("run.steps=many", "run.steps = 'many'"),
@@ -78,8 +78,22 @@ def test_recipes_of_before_there_were_bottlenecks_have_residual_ones() -> None:
     assert recipe.model.bottleneck == "rvq"
 
 
+def test_former_names_of_settings_are_accepted(tmp_path) -> None:
+    values = config.load("tiny", ["quantizer.usage_threshold=0.3"]).to_dict()
+    values["quantizer"]["dead_share"] = values["quantizer"].pop("usage_threshold")
+    assert config.from_dict(values).quantizer.usage_threshold == 0.3
+    path = tmp_path / "old.toml"
+    path.write_text("[quantizer]\ndead_share = 0.3\n")
+    assert config.load(path).quantizer.usage_threshold == 0.3
+    for name in ("dead_share", "usage_threshold"):
+        assert config.load(path, [f"quantizer.{name}=0.2"]).quantizer.usage_threshold == 0.2
+    path.write_text("[quantizer]\ndead_share = 0.3\nusage_threshold = 0.3\n")
+    with pytest.raises(ConfigError, match=r"dead_share is the former name of quantizer.usage_threshold"):
+        config.load(path)
+
+
 def test_a_recipe_may_have_every_kind_that_a_model_may_have() -> None:
-    assert get_args(config.BottleneckConfig.model_fields["kind"].annotation) == (*CODED, *UNCODED)
+    assert get_args(config.BottleneckConfig.model_fields["kind"].annotation) == tuple(KINDS)
 
 
 def test_models_that_differ_by_their_bottleneck_are_of_other_sizes() -> None:

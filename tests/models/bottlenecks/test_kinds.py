@@ -17,16 +17,17 @@ from vqcodec import Codec, Encoded, bitstream
 from vqcodec.errors import ConfigError, CorruptFile, UnsupportedVersion
 from vqcodec.models import checkpoint, registry
 from vqcodec.models.autoencoder import Autoencoder
-from vqcodec.models.bottlenecks import KINDS, Bottleneck, Statistics, build
+from vqcodec.models.bottlenecks import Bottleneck, Statistics
 from vqcodec.models.bottlenecks.codebook import Codebook
+from vqcodec.models.bottlenecks.fsq import FiniteScalarQuantizer
+from vqcodec.models.bottlenecks.grouped import GroupedVQ
 from vqcodec.models.bottlenecks.hierarchical import HierarchicalQuantizer
-from vqcodec.models.bottlenecks.lattice import FiniteScalarQuantizer
-from vqcodec.models.bottlenecks.product import ProductQuantizer
 from vqcodec.models.bottlenecks.residual import ResidualVQ
-from vqcodec.models.bottlenecks.tree import TreeQuantizer
+from vqcodec.models.bottlenecks.tree import TreeVQ
 from vqcodec.models.bottlenecks.variational import VariationalBottleneck
 from vqcodec.models.bottlenecks.vector import VectorQuantizer
-from vqcodec.models.config import CODED, UNCODED, WITH_PREFIXES, ModelConfig
+from vqcodec.models.config import ModelConfig
+from vqcodec.models.kinds import KINDS
 from vqcodec.models.layers import Stream
 
 RATE = 2000
@@ -55,6 +56,9 @@ CONFIGS = {
     "vae": dataclasses.replace(SMALL, bottleneck="vae"),
     "none": dataclasses.replace(SMALL, bottleneck="none"),
 }
+CODED = [name for name, kind in KINDS.items() if kind.has_codes]
+UNCODED = [name for name in KINDS if name not in CODED]
+WITH_PREFIXES = [name for name, kind in KINDS.items() if kind.has_prefixes]
 LEARNT = [kind for kind in CODED if kind != "lattice"]
 VOICE = voice(1.5, RATE)
 
@@ -72,7 +76,7 @@ def latents_of(batch: int = 3, frames: int = 40, dim: int = 6, seed: int = 9) ->
 def bottleneck(kind: str) -> Bottleneck:
     """Of that kind, in training mode, its codebooks set."""
     torch.manual_seed(0)
-    made = build(CONFIGS[kind])
+    made = CONFIGS[kind].kind.build(CONFIGS[kind])
     made.generator.manual_seed(1)
     made.initialise(latents_of(8, 100, seed=4))
     return made
@@ -110,11 +114,10 @@ def distortion(made: Bottleneck, latents: Tensor, stages: int | None = None, eff
 
 
 def test_every_kind_has_a_configuration() -> None:
-    assert set(KINDS) == set(CONFIGS) == {*CODED, *UNCODED}
+    assert set(KINDS) == set(CONFIGS)
     for kind, config in CONFIGS.items():
-        made = build(config)
+        made = config.kind.build(config)
         assert made.kind == kind
-        assert made.has_codes is config.has_codes
         assert made.needs_codebooks is made.learns is (kind in LEARNT)
         assert made.code_vectors == config.code_vectors
 
@@ -181,11 +184,11 @@ def test_no_codes(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lattice", "vae", "none"])
-def test_nothing_to_wait_for_is_not_imitated(kind: str) -> None:
+def test_nothing_to_wait_for_has_no_substitute(kind: str) -> None:
     made, latents = bottleneck(kind), latents_of()
     noise = torch.randn(latents.shape, generator=seeded(2))
     stages = torch.tensor([1, 2, 3])
-    assert torch.equal(made.imitate(latents, stages, noise), made(latents, stages, noise).latents)
+    assert torch.equal(made.substitute_noise(latents, stages, noise), made(latents, stages, noise).latents)
 
 
 @pytest.mark.parametrize(
@@ -197,9 +200,9 @@ def test_nothing_to_wait_for_is_not_imitated(kind: str) -> None:
         ("hierarchical", 4, 4 * 3 / 12),
     ],
 )
-def test_imitated_noise_has_the_power_of_the_bits(kind: str, stages: int, bits: float) -> None:
+def test_substituted_noise_has_the_power_of_the_bits(kind: str, stages: int, bits: float) -> None:
     latents = latents_of(2, 4000)
-    noise = bottleneck(kind).imitate(latents, torch.tensor([stages, stages])) - latents
+    noise = bottleneck(kind).substitute_noise(latents, torch.tensor([stages, stages])) - latents
     expected = latents.square().mean() / (2 ** (2 * bits) - 1)
     torch.testing.assert_close(noise.square().mean(), expected, rtol=0.03, atol=0)
 
@@ -277,7 +280,7 @@ def test_gradients_leave_counting_and_replacing_to_statistics() -> None:
     made = with_vectors(ResidualVQ(1, 3, 1), [[0.0], [1.0], [100.0]])
     made.learn_by_gradient()
     latents = torch.tensor([[[0.2, 0.3, 0.9]]])
-    made.decay, made.dead_share = 0.5, 0.6
+    made.decay, made.usage_threshold = 0.5, 0.6
     made.learn(made.observe(latents, made(latents).codes))
     [book] = made.books
     assert book.vectors[:2].flatten().tolist() == [0.0, 1.0]
@@ -320,7 +323,7 @@ def test_a_worked_example_of_a_residual_quantized_vae() -> None:
 
 
 def test_product_groups_are_quantized_alone() -> None:
-    made = ProductQuantizer(2, 2, 4)
+    made = GroupedVQ(2, 2, 4)
     with_vectors(made, [[2.0, 3.0], [4.0, 5.0]], [[6.0, 6.0], [8.0, 8.0]])
     latents = torch.tensor([[2.1, 3.4, 8.1, 7.7], [4.2, 5.1, 5.7, 6.2]]).T[None]
     out = made(latents, torch.tensor([1]))  # all groups, whatever is asked for
@@ -369,9 +372,9 @@ def test_lattice_gradients_are_those_of_the_bound() -> None:
 # Tree
 
 
-def tree() -> TreeQuantizer:
+def tree() -> TreeVQ:
     """Two levels of two children on a line; greedy search errs where a leaf reaches over the middle."""
-    made = TreeQuantizer(2, 2, 1)
+    made = TreeVQ(2, 2, 1)
     with_vectors(made, [[-1.0], [1.0]], [[-2.0], [0.6], [0.9], [2.0]])
     return made
 
@@ -396,7 +399,7 @@ def test_tree_search_is_full_with_a_wide_beam() -> None:
 
 def test_tree_nodes_are_means_of_what_passes() -> None:
     made, latents = bottleneck("tree"), latents_of()
-    made.decay, made.dead_share = 0.0, 0.0
+    made.decay, made.usage_threshold = 0.0, 0.0
     codes = made(latents).codes
     made.learn(made.observe(latents, codes))
     x, path = latents.mT.flatten(0, 1), codes.mT.flatten(0, 1)
@@ -418,14 +421,14 @@ def test_a_dead_node_splits_its_most_used_sibling() -> None:
 
 
 def test_a_tree_grows_where_few_vectors_come() -> None:
-    made = TreeQuantizer(3, 4, 2)
+    made = TreeVQ(3, 4, 2)
     made.initialise(latents_of(1, 10, 2))  # ten vectors for 64 leaves
     assert all(book.vectors.isfinite().all() for book in made.books)
     assert distortion(made, latents_of(1, 10, 2)) < 1e-3
 
 
 def test_a_tree_of_one_level_is_a_codebook() -> None:
-    made, plain = TreeQuantizer(1, 20, 6), VectorQuantizer(20, 6)
+    made, plain = TreeVQ(1, 20, 6), VectorQuantizer(20, 6)
     for quantizer in (made, plain):
         quantizer.initialise(latents_of(8, 100))
     assert torch.equal(made.encode(latents_of()), plain.encode(latents_of()))
@@ -699,5 +702,5 @@ def test_large_codebooks_are_searched_in_parts(monkeypatch: pytest.MonkeyPatch) 
     book.vectors.copy_(torch.randn(50, 4, generator=seeded(1)))
     x = torch.randn(33, 4, generator=seeded(2))
     whole = book.nearest(x)
-    monkeypatch.setattr("vqcodec.models.bottlenecks.codebook._MAX_SCORES", 350)
+    monkeypatch.setattr("vqcodec.models.search._CPU_SCORES", 350)
     assert torch.equal(book.nearest(x), whole)

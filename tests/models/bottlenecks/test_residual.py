@@ -67,11 +67,11 @@ def learn(rvq: ResidualVQ, latents: Tensor) -> None:
     rvq.learn(rvq.observe(latents, rvq(latents).codes))
 
 
-def update(book: Codebook, x: Tensor, codes: Tensor, decay: float, dead_share: float) -> None:
+def update(book: Codebook, x: Tensor, codes: Tensor, decay: float, usage_threshold: float) -> None:
     """Let one codebook learn from x [vector, dim] and its codes; dead codes become vectors out of x."""
     picks = torch.randperm(max(len(x), len(book.vectors)), generator=seeded()) % len(x)
     book.move(*book.assign(x, codes), decay)
-    book.replace(book.counts < dead_share * book.counts.mean(), x[picks[: len(book.vectors)]])
+    book.replace(book.counts < usage_threshold * book.counts.mean(), x[picks[: len(book.vectors)]])
 
 
 def error(rvq: ResidualVQ, latents: Tensor, **options: int) -> float:
@@ -202,7 +202,7 @@ def test_moving_average_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     book = codebook_of(torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, -1.0]]), counts)
     old_sums = book.sums.double().numpy().copy()
     x = torch.tensor([[1.5, 0.5], [0.5, -0.5], [3.0, 1.0], [0.0, 3.0]])
-    update(book, x, torch.tensor([0, 0, 0, 1]), decay=0.75, dead_share=0.0)
+    update(book, x, torch.tensor([0, 0, 0, 1]), decay=0.75, usage_threshold=0.0)
 
     new_counts = 0.75 * counts.numpy() + 0.25 * np.array([3, 1, 0])
     new_sums = 0.75 * old_sums + 0.25 * np.array([[5.0, 1.0], [0.0, 3.0], [0.0, 0.0]])
@@ -217,14 +217,14 @@ def test_smoothing_is_hardly_felt() -> None:
     book = codebook_of(torch.randn(4, DIM, generator=seeded()), torch.tensor([0.5, 1.0, 5.0, 20.0]))
     before = book.vectors.clone()
     x = before[:1]  # a vector that is where its code is already
-    update(book, x, torch.tensor([0]), decay=0.99, dead_share=0.0)
+    update(book, x, torch.tensor([0]), decay=0.99, usage_threshold=0.0)
     torch.testing.assert_close(book.vectors, before, rtol=3e-4, atol=0)
 
 
 def test_an_unused_code_stays_where_it_is() -> None:
     book = codebook_of(torch.tensor([[1.0, 1.0], [5.0, 5.0], [7.0, 7.0]]), torch.tensor([3.0, 0.0, 3.0]))
     book.vectors[1] = 5.0
-    update(book, torch.ones(6, 2), torch.zeros(6, dtype=torch.int64), 0.9, dead_share=0.0)
+    update(book, torch.ones(6, 2), torch.zeros(6, dtype=torch.int64), 0.9, usage_threshold=0.0)
     assert book.vectors[1].tolist() == [5.0, 5.0]
     torch.testing.assert_close(book.vectors[2], torch.tensor([7.0, 7.0]), rtol=1e-4, atol=0)
 
@@ -242,7 +242,7 @@ def test_codes_move_to_the_means_of_their_vectors() -> None:
 def test_a_dead_code_becomes_a_live_vector_for_good() -> None:
     book = codebook_of(torch.tensor([[1.0, 0.0], [0.0, 1.0], [50.0, 50.0]]), torch.tensor([20.0, 20.0, 0.5]))
     x = torch.tensor([[1.0, 0.2], [1.2, -0.2], [0.1, 1.0], [-0.2, 0.9]])
-    update(book, x, book.nearest(x), decay=0.99, dead_share=0.1)
+    update(book, x, book.nearest(x), decay=0.99, usage_threshold=0.1)
     live = book.vectors[2].clone()
     assert (x == live).all(1).any()
     torch.testing.assert_close(book.sums[2], live * book.counts[2])
@@ -250,7 +250,7 @@ def test_a_dead_code_becomes_a_live_vector_for_good() -> None:
 
     far = torch.tensor([[0.0, 9.0]])  # the next steps give it nothing, and leave it where it is
     for _ in range(3):
-        update(book, far, book.nearest(far), decay=0.99, dead_share=0.1)
+        update(book, far, book.nearest(far), decay=0.99, usage_threshold=0.1)
     torch.testing.assert_close(book.vectors[2], live, rtol=1e-3, atol=1e-4)
 
 
@@ -269,7 +269,7 @@ def test_only_dead_codes_are_replaced() -> None:
 def test_the_threshold_is_a_share_of_the_mean(count: float, dies: bool) -> None:
     book = codebook_of(torch.tensor([[0.0], [10.0], [20.0]]), torch.tensor([3.0, 3.0, count]))
     x = torch.tensor([[0.0], [10.0]])
-    update(book, x, book.nearest(x), decay=0.999, dead_share=0.1)
+    update(book, x, book.nearest(x), decay=0.999, usage_threshold=0.1)
     assert (book.vectors[2] < 15).item() is dies
 
 
@@ -286,7 +286,7 @@ def test_every_stage_learns_from_what_is_left() -> None:
 def test_the_same_seed_draws_the_same() -> None:
     def trained(seed: int) -> list[Tensor]:
         rvq = random_stack(size=32)  # more codes than get used
-        rvq.dead_share = 1.0
+        rvq.usage_threshold = 1.0
         rvq.generator.manual_seed(seed)
         learn(rvq, latents_of())
         return list(rvq.state_dict().values())
@@ -481,28 +481,28 @@ def test_commitment_loss_by_hand(stages: list[int] | None) -> None:
 # Imitation
 
 
-def test_imitated_noise_has_the_power_of_the_bits() -> None:
+def test_substituted_noise_has_the_power_of_the_bits() -> None:
     rvq = ResidualVQ(4, 16, 8)  # half a bit a dimension each
     latents = 3 * latents_of(3, 4000, 8)
     stages = torch.tensor([1, 2, 4])
-    noise = rvq.imitate(latents, stages) - latents
+    noise = rvq.substitute_noise(latents, stages) - latents
     expected = 9 / (2 ** (2 * 0.5 * stages) - 1.0)
     torch.testing.assert_close(noise.square().mean((1, 2)), expected, rtol=0.05, atol=0)
     assert noise.mean((1, 2)).abs().max() < 0.1
 
 
-def test_imitated_noise_may_be_given() -> None:
+def test_substituted_noise_may_be_given() -> None:
     rvq, latents, stages = random_stack(), latents_of(), torch.tensor([1, 4, 2])
     noise = torch.randn(latents.shape, generator=seeded(5))
     rvq.generator.manual_seed(5)
-    assert torch.equal(rvq.imitate(latents, stages, noise), rvq.imitate(latents, stages))
+    assert torch.equal(rvq.substitute_noise(latents, stages, noise), rvq.substitute_noise(latents, stages))
 
 
-def test_imitated_noise_is_drawn_from_the_generator() -> None:
+def test_substituted_noise_is_drawn_from_the_generator() -> None:
     def drawn(seed: int) -> Tensor:
         rvq = random_stack()
         rvq.generator.manual_seed(seed)
-        return rvq.imitate(latents_of(), torch.tensor([1, 4, 2]))
+        return rvq.substitute_noise(latents_of(), torch.tensor([1, 4, 2]))
 
     assert torch.equal(drawn(1), drawn(1))
     assert not torch.equal(drawn(1), drawn(2))

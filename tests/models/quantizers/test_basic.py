@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vqcodec.errors import ConfigError, CorruptFile, UnsupportedVersion, VqcodecError
-from vqcodec.models.quantizers import KINDS, Quantizer, base, kmeans, load, save
+from vqcodec.models import search
+from vqcodec.models.quantizers import KINDS, Quantizer, kmeans, load, save
 from vqcodec.models.quantizers.base import check_codes, check_integer, distortion, nearest
 from vqcodec.models.quantizers.kmeans import KMeansQuantizer, lloyd, plus_plus
 from vqcodec.models.quantizers.lbg import LBGQuantizer
@@ -223,7 +224,7 @@ SETTINGS = '{"num_codes": 12, "iterations": 50, "vectors_per_code": 256, "seed":
     [
         ({"format": "2"}, UnsupportedVersion, "format '2'"),
         ({"format": "x"}, CorruptFile, "format 'x'"),
-        ({"kind": "wizard"}, CorruptFile, "kind 'wizard' is none of scalar, kmeans"),
+        ({"kind": "wizard"}, CorruptFile, "kind 'wizard' is not one of scalar, kmeans"),
         ({"settings": "[1]"}, CorruptFile, "settings are not those of a kmeans quantizer"),
         ({"settings": "{"}, CorruptFile, "settings are not those"),
         ({"settings": '{"num_codes": 0}'}, CorruptFile, "num_codes is 0"),
@@ -298,7 +299,7 @@ def test_batches_and_autocast_change_no_code(monkeypatch: pytest.MonkeyPatch) ->
     expected = nearest(vectors, book)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(nearest(vectors, book), expected)
-    monkeypatch.setattr(base, "_BATCH_SCORES", 7 * len(book))
+    monkeypatch.setattr(search, "_CPU_SCORES", 7 * len(book))
     assert torch.equal(nearest(vectors, book), expected)
 
 

@@ -397,7 +397,7 @@ def test_lvq_refuses() -> None:
         quantizer.fit(vectors[:3], labels[:3])
     with pytest.raises(VqcodecError, match="50 classes need a code each, and there are 4 codes"):
         quantizer.fit(vectors, torch.arange(50))
-    with pytest.raises(VqcodecError, match="all vectors are of one"):
+    with pytest.raises(VqcodecError, match="all vectors are of a single class"):
         quantizer.fit(vectors, torch.zeros_like(labels))
     with pytest.raises(VqcodecError, match="fit it first"):
         quantizer.score(vectors, labels)

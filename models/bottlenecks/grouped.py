@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from .base import Quantized
 from .codebook import Codebook, to_frames, to_latents, to_vectors
-from .learnt import WithCodebooks
+from .with_codebooks import WithCodebooks
 
 
-class ProductQuantizer(WithCodebooks):
+class GroupedVQ(WithCodebooks):
     """`num_stages` groups of dim / num_stages neighbouring dimensions; all are always in use."""
 
     kind = "product"
-    has_prefixes = False
 
     def __init__(self, num_stages: int, codebook_size: int, dim: int) -> None:
         super().__init__(num_stages, codebook_size)
@@ -53,13 +52,13 @@ class ProductQuantizer(WithCodebooks):
         return to_latents(self._look_up(to_vectors(codes)), len(codes))
 
     def _groups(self, x: Tensor) -> tuple[Tensor, ...]:
-        """[vector, dim] -> for each group [vector, dim / num_stages]."""
+        """Cut vectors [vector, dim] into groups, each [vector, dim / num_stages]."""
         return x.chunk(self.num_stages, dim=1)
 
     def _nearest(self, x: Tensor) -> Tensor:
         """[vector, dim] -> codes [vector, stage]."""
-        found = [book.nearest(group) for book, group in zip(self.books, self._groups(x), strict=True)]
-        return torch.stack(found, dim=-1)
+        codes = [book.nearest(group) for book, group in zip(self.books, self._groups(x), strict=True)]
+        return torch.stack(codes, dim=-1)
 
     def _look_up(self, codes: Tensor) -> Tensor:
         """Codes [vector, stage] -> [vector, dim]."""

@@ -1,15 +1,15 @@
-"""What all bottlenecks with codebooks share: how these learn from a batch, and the noise that stands in for them."""
+"""The base of bottlenecks with codebooks: learning from a batch, and the noise that is substituted for quantization."""
 
 from __future__ import annotations
 
 import abc
 import math
 from collections.abc import Iterator
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ..kinds import KINDS
 from .base import Bottleneck, Statistics
 from .codebook import Codebook, draw, rows_of, usage
 
@@ -17,12 +17,7 @@ from .codebook import Codebook, draw, rows_of, usage
 class WithCodebooks(Bottleneck):
     """A bottleneck whose codes stand for code vectors."""
 
-    has_codes = True
     needs_codebooks = True
-    has_prefixes: ClassVar[bool] = True
-    """Whether items may use fewer than all stages."""
-    frames_per_code: ClassVar[int] = 1
-    """Latent frames that a frame of codes stands for."""
 
     def __init__(self, num_stages: int, codebook_size: int) -> None:
         super().__init__()
@@ -36,7 +31,7 @@ class WithCodebooks(Bottleneck):
 
     @abc.abstractmethod
     def _assigned(self, latents: Tensor, codes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each codebook in turn, what it coded [vector, dim] and by which of its code vectors [vector]."""
+        """Yield for each codebook the vectors that it coded [vector, dim] and their codes, as rows of it [vector]."""
 
     @torch.no_grad()
     def observe(self, latents: Tensor, codes: Tensor, part: int = 0, parts: int = 1) -> Statistics:
@@ -58,16 +53,17 @@ class WithCodebooks(Bottleneck):
 
     def _replace_dead(self, book: Codebook, live: Tensor) -> None:
         """Make codes that are hardly used any more vectors out of the batch [vector, dim]."""
-        book.replace(book.counts < self.dead_share * book.counts.mean(), live)
+        book.replace(book.counts < self.usage_threshold * book.counts.mean(), live)
 
-    def imitate(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
+    def substitute_noise(self, latents: Tensor, stages: Tensor, noise: Tensor | None = None) -> Tensor:
         """Add the noise that an ideal quantizer of as many bits would leave, so that the encoder learns what matters.
 
-        Of white Gaussian latents of variance v that is a variance of v / (2^(2 bits / dim) - 1), seen from the
+        For white Gaussian latents of variance v the noise has the variance v / (2^(2 bits / dim) - 1), seen from the
         decoder. Without it latents come out nearly white, and a quantizer then wastes its bits on trifles.
         """
-        used = stages if self.has_prefixes else torch.full_like(stages, self.num_stages)
-        bits = used * math.log2(self.codebook_size) / (self.frames_per_code * latents.shape[1])  # per value [batch]
+        kind = KINDS[self.kind]
+        used = stages if kind.has_prefixes else torch.full_like(stages, self.num_stages)
+        bits = used * math.log2(self.codebook_size) / (kind.frames_per_code * latents.shape[1])  # per value [batch]
         power = latents.square().mean() / (2 ** (2 * bits) - 1)
         if noise is None:
             noise = torch.randn(latents.shape, generator=self.generator)

@@ -1,7 +1,7 @@
-"""Finite scalar quantization: every latent value is rounded to one of a few levels. There is no codebook to learn.
+"""Finite scalar quantization: every latent value is rounded to a few levels, without a codebook to learn.
 
 After Mentzer et al. 2023, "Finite Scalar Quantization: VQ-VAE Made Simple". Theirs shifts an even number of levels so
-that zero is one of them; here the levels always lie symmetrically round zero.
+that zero is among them; here the levels always lie symmetrically round zero.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .base import Bottleneck, Quantized, Statistics
 from .codebook import to_frames, to_vectors, usage
 
 _MARGIN = 1e-3
-"""How far the bound lies beyond the outermost levels, as a share: they can be reached, and gradients get through."""
+"""Distance of the bound beyond the outermost levels, as a share: they can be reached, and gradients get through."""
 
 
 class FiniteScalarQuantizer(Bottleneck):
@@ -23,7 +23,6 @@ class FiniteScalarQuantizer(Bottleneck):
     """
 
     kind = "lattice"
-    has_codes = True
 
     def __init__(self, num_stages: int, levels: int, dim: int) -> None:
         super().__init__()
@@ -72,5 +71,5 @@ class FiniteScalarQuantizer(Bottleneck):
         return to_frames((digits * self._weights(levels)).sum(-1), len(levels))
 
     def _weights(self, like: Tensor) -> Tensor:
-        """What each digit of a code counts for [digit]."""
+        """Place values of the digits of a code [digit]."""
         return self.levels ** torch.arange(self.digits - 1, -1, -1, device=like.device)

@@ -1,0 +1,168 @@
+"""The search for codes, which bottlenecks and quantizers share: the nearest code, and a beam of sums of codes.
+
+The nearest code c of a vector x has the highest score x c - |c|^2 / 2, because |x - c|^2 = |x|^2 - 2 score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+BATCH = 1 << 16
+"""Vectors that a pass over a large set takes at a time."""
+
+_CPU_SCORES = 1 << 20
+"""Scores, vectors times codes, that `nearest` holds at a time: few enough to stay in the processor's cache."""
+
+_DEVICE_SCORES = 1 << 26
+"""The limit on a GPU, where many small batches would be slower than a few large batches."""
+
+_BEAM_SCORES = 400 << 10
+"""Scores, vectors times candidates times codes, that a beam search holds at a time: again for the cache."""
+
+_GROUP = 64
+"""Size of the groups of neighbours that `_highest` compares by their maxima."""
+
+_MIN_GROUPS = 8
+"""Groups for each index that is asked for, from which on `_highest` is faster than `topk`."""
+
+
+def scores(x: Tensor, codes: Tensor) -> Tensor:
+    """Scores of codes [code, dim] for vectors [..., dim], highest for the nearest code: float32 [..., code]."""
+    offset = -0.5 * codes.square().sum(1)
+    with torch.autocast(x.device.type, enabled=False):  # bfloat16 would mistake codes that lie close together
+        flat = torch.addmm(offset, x.reshape(-1, codes.shape[1]), codes.T)
+    return flat.reshape(*x.shape[:-1], len(codes))
+
+
+@torch.no_grad()
+def nearest(x: Tensor, codes: Tensor, origin: Tensor | None = None) -> Tensor:
+    """Index of the nearest code, the lowest on a tie.
+
+    Args:
+        x: float32 [vector, dim].
+        codes: float32 [code, dim], on the same device.
+        origin: [dim]. Vectors and codes are taken relative to it: what is far from zero would otherwise lose its
+            digits in the products. Zero if None.
+
+    Returns:
+        int64 [vector].
+    """
+    if origin is not None:
+        codes = codes - origin
+    most = _CPU_SCORES if x.device.type == "cpu" else _DEVICE_SCORES
+    return in_batches(
+        lambda part: argmax(scores(part if origin is None else part - origin, codes)), x, most // len(codes)
+    )
+
+
+def greedy_search(x: Tensor, books: Sequence[Tensor], find: Callable[[Tensor, Tensor], Tensor] = nearest) -> Tensor:
+    """Codes of a residual stack, at every stage the nearest code to the residual of those before.
+
+    Args:
+        x: float32 [vector, dim].
+        books: a codebook [code, dim] for each stage.
+        find: function of vectors and a codebook that returns the indices of the nearest codes.
+
+    Returns:
+        int64 [vector, stage].
+    """
+    codes = []
+    for book in books:
+        codes.append(find(x, book))
+        x = x - book[codes[-1]]
+    return torch.stack(codes, dim=1)
+
+
+def beam_search(x: Tensor, books: Sequence[Tensor], width: int) -> Tensor:
+    """Codes of a residual stack whose sum comes close to each vector: the best of the candidates kept to the end.
+
+    Args:
+        x: float32 [vector, dim].
+        books: a codebook [code, dim] for each stage, all of the same size.
+        width: candidate sums that are kept from stage to stage.
+
+    Returns:
+        int64 [vector, stage].
+    """
+
+    def search(part: Tensor) -> Tensor:
+        residuals, paths = start_beam(part)
+        for book in books:
+            residuals, paths = extend_beam(book, residuals, paths, width)
+        return paths[:, 0]  # best first
+
+    return in_batches(search, x, beam_batch(width, len(books[0])))
+
+
+def beam_batch(width: int, size: int) -> int:
+    """Number of vectors to search at a time with beams of that width and codebooks of that size."""
+    return max(1, _BEAM_SCORES // (width * size))
+
+
+def start_beam(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The only candidate before the first stage: residuals [vector, 1, dim] and empty paths [vector, 1, 0]."""
+    return x.unsqueeze(1), torch.zeros(len(x), 1, 0, dtype=torch.int64, device=x.device)
+
+
+def extend_beam(book: Tensor, residuals: Tensor, paths: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Continue a beam by one stage: the `width` best of all continuations by a code of this book, best first.
+
+    Args:
+        book: [code, dim].
+        residuals: what each candidate leaves over [vector, candidate, dim].
+        paths: codes of each candidate so far, int64 [vector, candidate, stage].
+        width: candidates to keep; fewer are kept where there are fewer continuations.
+
+    Returns:
+        Residuals and paths of the new candidates.
+    """
+    size = len(book)
+    gains = scores(residuals, book) - 0.5 * residuals.square().sum(-1, keepdim=True)  # minus half of the errors
+    best = _highest(gains.flatten(1), width)
+    parent, code = (best // size).unsqueeze(-1), best % size  # [vector, new candidate, 1], [vector, new candidate]
+    residuals = residuals.take_along_dim(parent, 1) - book[code]
+    return residuals, torch.cat([paths.take_along_dim(parent, 1), code.unsqueeze(-1)], dim=-1)
+
+
+def _highest(values: Tensor, count: int) -> Tensor:
+    """Indices of the `count` highest values of each row, highest first: [row, value] -> [row, count].
+
+    They lie in the `count` groups of neighbours with the highest maxima, and maxima are computed much faster than a
+    sorted selection.
+    """
+    rows, width = values.shape
+    if count == 1:
+        return argmax(values).unsqueeze(1)
+    if width % _GROUP or width // _GROUP < _MIN_GROUPS * count:
+        return values.topk(min(count, width)).indices
+    groups = values.view(rows, -1, _GROUP)
+    chosen = groups.amax(-1).topk(count).indices  # [row, count]
+    within = groups.take_along_dim(chosen.unsqueeze(-1), 1).flatten(1).topk(count).indices
+    return chosen.take_along_dim(within // _GROUP, 1) * _GROUP + within % _GROUP
+
+
+def argmax(values: Tensor) -> Tensor:
+    """Index of the highest value of each row, the lowest on a tie: [row, value] -> int64 [row]."""
+    if values.device.type != "cpu" or torch.compiler.is_compiling():
+        return values.argmax(1)
+    return torch.from_numpy(values.numpy().argmax(1))  # ten times as fast as torch's
+
+
+def in_batches(function: Callable[[Tensor], Tensor], rows: Tensor, size: int = BATCH) -> Tensor:
+    """Apply a function to rows [row, ...], `size` at a time (at least 1), and join its results [row, ...].
+
+    Every result goes to its place at once: thousands of small ones, kept until the end, would fragment the memory.
+    """
+    size = max(1, size)
+    first, *others = torch.split(rows, size)
+    result = function(first)
+    if not others:
+        return result
+    joined = result.new_empty(len(rows), *result.shape[1:])
+    joined[: len(first)] = result
+    for index, part in enumerate(others, 1):
+        joined[index * size : index * size + len(part)] = function(part)
+    return joined
