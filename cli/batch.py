@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from . import progress
-from .jobs import Job, Plan
+from .conversion import Job, Plan
 from .messages import FAILURE, error, explain, note, say
 
 if TYPE_CHECKING:

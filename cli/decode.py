@@ -13,7 +13,7 @@ from vqcodec.bitstream import HEADER_BYTES, Header
 from vqcodec.errors import ModelMismatch, VqcodecError
 
 from .batch import run
-from .jobs import Job, Plan, plan
+from .conversion import Job, Plan, plan
 from .options import Bitrate, Device, Force, Model, Quiet, Stages, check_one_quality, choose_stages
 
 if TYPE_CHECKING:

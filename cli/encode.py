@@ -10,7 +10,7 @@ import typer
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 
 from .batch import run
-from .jobs import Job, Plan, plan
+from .conversion import Job, Plan, plan
 from .options import Bitrate, Device, Force, Model, Quiet, Stages, check_one_quality, choose_stages
 
 if TYPE_CHECKING:

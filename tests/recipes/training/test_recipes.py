@@ -7,7 +7,7 @@ import torch
 from typer.testing import CliRunner
 
 from synthetic import voice
-from vqcodec.cli.display import plan_rows
+from vqcodec.cli.training_display import plan_rows
 from vqcodec.cli.main import app
 from vqcodec.errors import ConfigError
 from vqcodec.recipes import config

@@ -21,8 +21,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from .errors import AudioError, VqcodecError
-from .files import STANDARD_STREAM, open_output
+from ..errors import AudioError, VqcodecError
+from ..files import STANDARD_STREAM, open_output
 
 Waveform: TypeAlias = NDArray[np.float32]
 """`[channel, sample]`, float32 in [-1, 1]."""
