@@ -487,8 +487,8 @@ class Interrupted(io.BytesIO):
 
 
 def test_an_interrupt_inside_of_libsndfile_is_not_lost() -> None:
-    sink = audio.reader._Sink(Interrupted(), 100, "x")
-    with pytest.raises(KeyboardInterrupt), audio.reader._Encoder(sink, "x", 16000, 1, ("WAV", "PCM_16")) as encoder:
+    sink = audio.writer._Sink(Interrupted(), 100, "x")
+    with pytest.raises(KeyboardInterrupt), audio.writer._Encoder(sink, "x", 16000, 1, ("WAV", "PCM_16")) as encoder:
         encoder.write(np.zeros((100_000, 1), np.int32))
 
 
