@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import fftconvolve, firwin
 
 from vqcodec import audio
 from vqcodec.errors import ConfigError
@@ -167,20 +168,17 @@ def room_response(
 
 
 def low_pass(sample_rate: int, cutoff_hz: float) -> Sound:
-    """The response of a low-pass filter [sample], symmetric: a sinc under a Hann window of 20 ms."""
-    half = round(0.01 * sample_rate)
-    time = np.arange(-half, half + 1)
-    response = np.sinc(2 * cutoff_hz / sample_rate * time) * np.hanning(2 * half + 3)[1:-1]
-    normalised: Sound = (response / response.sum()).astype(np.float32)
-    return normalised
+    """Design a low-pass filter: its response [sample], symmetric, a sinc under a Hann window of 20 ms."""
+    taps = 2 * round(0.01 * sample_rate) + 1
+    response = firwin(taps + 2, cutoff_hz, window="hann", fs=sample_rate)[1:-1]  # a Hann window begins and ends with 0
+    rounded: Sound = response.astype(np.float32)
+    return rounded
 
 
 def _filtered(sound: Sound, response: Sound, delay: int) -> Sound:
-    """A sound's convolution with a response, from sample `delay` on, as long as the sound."""
-    samples = 1 << (len(sound) + len(response) - 2).bit_length()
-    filtered = np.fft.irfft(np.fft.rfft(sound, samples) * np.fft.rfft(response, samples), samples)
-    cut: Sound = filtered[delay : delay + len(sound)].astype(np.float32)
-    return cut
+    """Convolve a sound with a response, from sample `delay` on, as long as the sound."""
+    filtered: Sound = fftconvolve(sound, response)[delay : delay + len(sound)].astype(np.float32)
+    return filtered
 
 
 def _level(sound: NDArray[np.floating]) -> float:

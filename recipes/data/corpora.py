@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
@@ -81,6 +82,15 @@ def find(folders: Sequence[Path]) -> list[Recording]:
     if not recordings:
         raise AudioError(f"no audio files under {', '.join(map(str, folders))}")
     return list(recordings.values())
+
+
+def digest(paths: Iterable[Path], settings: Any) -> str:
+    """Return 64 hexadecimal digits that stand for files as they are now, and for settings (as JSON has them)."""
+    facts = [settings]
+    for path in paths:
+        stat = path.stat()
+        facts.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def for_training(recordings: Sequence[Recording]) -> list[Recording]:

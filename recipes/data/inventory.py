@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .shard_format import Facts, Shard, Source
+from .shard_format import Facts, Shard, SourceFile
 
 FULL_SCALE_DB = -0.01
 """A recording that reaches this peak was probably clipped."""
@@ -19,7 +19,7 @@ NO_SPLIT = "none"
 
 
 @dataclass(frozen=True)
-class Summary:
+class CorpusSummary:
     """A corpus, or all of them together, in numbers."""
 
     files: int
@@ -45,7 +45,7 @@ class Summary:
     """Recordings that reach full scale."""
 
     @classmethod
-    def of(cls, sources: Sequence[Source], facts: Sequence[Facts]) -> Summary:
+    def of(cls, sources: Sequence[SourceFile], facts: Sequence[Facts]) -> CorpusSummary:
         """Count and measure."""
         kept = [source for source in sources if not source.dropped]
         by_split: defaultdict[str, float] = defaultdict(float)
@@ -73,8 +73,8 @@ class Summary:
 class Inventory:
     """Everything about a prepared corpus."""
 
-    total: Summary
-    corpora: dict[str, Summary]
+    total: CorpusSummary
+    corpora: dict[str, CorpusSummary]
     """By name."""
     dropped: list[dict[str, str]]
     """Each file that nothing was kept of: path, reason, detail."""
@@ -89,11 +89,13 @@ class Inventory:
         facts = [entry.facts for shard in shards for entry in shard.entries]
         names = sorted({source.corpus for source in sources})
         corpora = {
-            name: Summary.of([s for s in sources if s.corpus == name], [f for f in facts if f.corpus == name])
+            name: CorpusSummary.of([s for s in sources if s.corpus == name], [f for f in facts if f.corpus == name])
             for name in names
         }
         dropped = [{"path": s.path, "reason": s.dropped, "detail": s.detail} for s in sources if s.dropped]
-        return cls(Summary.of(sources, facts), corpora, dropped, len(shards), sum(shard.bytes for shard in shards))
+        return cls(
+            CorpusSummary.of(sources, facts), corpora, dropped, len(shards), sum(shard.bytes for shard in shards)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -59,8 +59,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Source:
-    """What became of a file that a corpus was made of."""
+class SourceFile:
+    """A file that a corpus was made of, and what became of it."""
 
     path: str
     corpus: str
@@ -88,12 +88,12 @@ class Shard(NamedTuple):
     bytes: int
     sha256: str
     entries: list[Entry]
-    sources: list[Source]
+    sources: list[SourceFile]
     """The files it was made of, and those found unusable on the way."""
 
 
 def write_shard(
-    folder: Path, number: int, recordings: Iterable[tuple[Facts, bytes]], sources: Sequence[Source]
+    folder: Path, number: int, recordings: Iterable[tuple[Facts, bytes]], sources: Sequence[SourceFile]
 ) -> Shard:
     """Write a shard of recordings (facts and FLAC file), then its list: where there is a list the shard is whole.
 
@@ -128,7 +128,7 @@ def read_shard(tar: Path) -> Shard:
     values = read_json(path)
     try:
         entries = [Entry(**{**entry, "facts": Facts(**entry["facts"])}) for entry in values["entries"]]
-        sources = [Source(**source) for source in values["sources"]]
+        sources = [SourceFile(**source) for source in values["sources"]]
         return Shard(tar, values["bytes"], values["sha256"], entries, sources)
     except (KeyError, TypeError) as error:
         raise CorruptFile(f"{path} is no list of a shard ({error}); prepare the corpus again") from None

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,34 +24,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from vqcodec import audio
+from vqcodec.audio import Pcm
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 
 from ..config import Recipe
 from ..distributed import World
 from . import corpora, shard_format
-from .augment import Augment
+from .augment import Sound
+from .batches import BatchSource, Example, HeldOut, augmentation, crop_samples, example, leave_signals_to_the_trainer
 from .corpora import Recording
-from .folders import (
-    PCM_SCALE,
-    Example,
-    Folders,
-    Source,
-    augmentation,
-    crop_samples,
-    example,
-    leave_signals_to_the_trainer,
-)
+from .folders import Folders
+from .pcm_cache import Report
 from .shard_format import Entry
-
-Report = Callable[[str], None]
-Pcm = NDArray[np.int16]
 
 SAMPLE_BYTES = 2
 
 
 def open_source(
     recipe: Recipe, folders: Sequence[Path], cache: Path, report: Report, noise: Sequence[Path] = ()
-) -> Source:
+) -> BatchSource:
     """The source that suits the folders: shards that `prepare` wrote, or recordings of any kind.
 
     Arguments and errors are those of `Shards` and `Folders`.
@@ -101,7 +93,9 @@ class Shards:
         official, rate = corpora.for_validation(recordings), recipe.model.sample_rate
         training, held, official_s = corpora.divide(clips, official, recipe.data.validation_s, rate)
         held += _first(official, stored, round(official_s * rate))
-        self.held_out: Sequence[Example] = HeldOut(self.catalogue, self._readable(held), self.augment)
+        self.held_out: Sequence[Example] = HeldOut(
+            [partial(self.catalogue.waveform, row) for row in self._readable(held)], self.augment
+        )
         self.shares = np.zeros(len(stored))
         self._amounts = Counter[str]()
         for one in training:
@@ -123,7 +117,7 @@ class Shards:
         parts = iter(loader)  # each step comes in as many parts as there are workers, which take turns
         told: set[str] = set()
         for _ in steps:
-            together: list[_Part] = [next(parts) for _ in range(max(1, workers))]
+            together: list[_WorkerBatch] = [next(parts) for _ in range(max(1, workers))]
             for problem in [problem for part in together for problem in part.problems if problem not in told]:
                 told.add(problem)
                 self.report(f"skipped: {problem}")
@@ -140,19 +134,6 @@ class Shards:
             else:
                 whole.append(one.row)
         return whole
-
-
-class HeldOut(Sequence[Example]):
-    """Whole recordings, read when asked for; they have effects only with `denoise`, as `folders.Recordings` has it."""
-
-    def __init__(self, catalogue: Catalogue, rows: Sequence[int], augment: Augment) -> None:
-        self.catalogue, self.rows, self.augment = catalogue, list(rows), augment
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        return example(self.augment.held_out(_waveform(self.catalogue.pcm(self.rows[index])), index))
 
 
 class Catalogue:
@@ -195,6 +176,10 @@ class Catalogue:
         """
         return audio.from_flac(self.flac(row), self.name(row))
 
+    def waveform(self, row: int) -> Sound:
+        """A recording as floats [sample]; the errors are those of `pcm`."""
+        return audio.from_pcm(self.pcm(row))
+
     def name(self, row: int) -> str:
         """What a recording is called in messages."""
         return f"{self._tar(row)}: the recording at byte {self._columns[row, 0]}"
@@ -233,7 +218,7 @@ def mixed(crops: int, distance: int, rng: np.random.Generator) -> NDArray[np.int
     return np.argsort(np.arange(crops) + rng.uniform(0, max(1, distance), crops), kind="stable")
 
 
-class _Part(NamedTuple):
+class _WorkerBatch(NamedTuple):
     """What a worker gives for a step."""
 
     batch: Example
@@ -250,7 +235,7 @@ class _Stored:
     samples: int
 
 
-class _LaneReader(IterableDataset[_Part]):
+class _LaneReader(IterableDataset[_WorkerBatch]):
     """The crops of some lanes, step by step; in a worker, of the worker's part of them."""
 
     def __init__(self, shards: Shards, steps: range, lanes: range, seed: int) -> None:
@@ -264,7 +249,7 @@ class _LaneReader(IterableDataset[_Part]):
         self.damaged: dict[int, str] = {}
         """What is wrong with which recordings, by their rows."""
 
-    def __iter__(self) -> Iterator[_Part]:
+    def __iter__(self) -> Iterator[_WorkerBatch]:
         info = get_worker_info()
         lanes = self.lanes
         if info is not None:
@@ -275,11 +260,11 @@ class _LaneReader(IterableDataset[_Part]):
             batch = [self._example(step, lane, crop) for lane, crop in zip(lanes, crops, strict=True)]
             problems = list(self.damaged.values())[told:]
             told += len(problems)
-            yield _Part(Example(*map(torch.stack, zip(*batch, strict=True))), problems)
+            yield _WorkerBatch(Example(*map(torch.stack, zip(*batch, strict=True))), problems)
 
     def _example(self, step: int, lane: int, crop: Pcm) -> Example:
         rng = np.random.default_rng([self.seed, step * self.batch_size + lane])
-        return example(self.augment(_waveform(crop), rng))
+        return example(self.augment(audio.from_pcm(crop), rng))
 
     def _crops(self, lanes: range) -> Iterator[tuple[Pcm, ...]]:
         """A crop [sample] of each lane for the first step, for the next, and so on through the epochs."""
@@ -360,10 +345,6 @@ def _first(official: Sequence[Recording], stored: Sequence[_Stored], samples: in
         chosen += parts[recording]
         missing -= sum(part.samples for part in parts[recording])
     return chosen
-
-
-def _waveform(pcm: Pcm) -> NDArray[np.float32]:
-    return pcm.astype(np.float32) / np.float32(PCM_SCALE)
 
 
 def _joined(parts: Sequence[Example]) -> Example:
