@@ -86,7 +86,7 @@ def decode(
         return codec.decode_file(
             file.source,
             file.target,
-            rate=_sample_rate(rate),
+            sample_rate=_sample_rate(rate),
             stages=choose_stages(codec, bitrate, stages, quiet or work.is_folder, stored),
             texture=texture,
             salvage=salvage,

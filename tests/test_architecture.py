@@ -42,6 +42,7 @@ WITHOUT_TORCH = (
     "codec/bitstream.py",
     "codec/entropy.py",
     "codec/errors.py",
+    "codec/header.py",
     "models/__init__.py",
     "models/config.py",
     "recipes/__init__.py",
