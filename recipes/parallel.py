@@ -22,7 +22,7 @@ def usable_cpus() -> int:
 
 @contextlib.contextmanager
 def pool(processes: int, finish: bool = True) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes of one thread each.
+    """Open a pool of processes of one thread each.
 
     Args:
         processes: how many.
