@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conversion:
-    """One file to read and the one to write; "-" is standard input or output."""
+    """A file to read and a file to write; "-" is standard input or output."""
 
     source: str
     target: str
@@ -37,7 +37,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Conversions:
-    """All files of a command. `is_folder`: they come from a folder, and one may fail without the others."""
+    """All files of a command. `is_folder`: they come from a folder, and any may fail without the others."""
 
     files: tuple[Conversion, ...]
     is_folder: bool
@@ -83,8 +83,10 @@ def _check_file(file: Conversion, force: bool) -> None:
     check_output(file.target, force)
 
 
-def _same(one: str, other: str) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other) or (os.path.exists(other) and os.path.samefile(one, other))
+def _same(path: str, other: str) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other) or (
+        os.path.exists(other) and os.path.samefile(path, other)
+    )
 
 
 def _mirror(root: Path, target: str | None, suffix: str, find: Callable[[Path], Sequence[Path]]) -> list[Conversion]:
@@ -111,7 +113,7 @@ def _check_folder(files: Sequence[Conversion], force: bool) -> None:
 
 
 Convert = Callable[[Conversion, Callable[[float], None]], "FileResult"]
-"""Converts one file, and calls back now and then with the seconds of audio that are done."""
+"""Converts a file, and calls back now and then with the seconds of audio that are done."""
 
 
 @dataclass
@@ -119,7 +121,7 @@ class Totals:
     """Counts of the files that are done, and of their audio."""
 
     compressed: Callable[[FileResult], int]
-    """Which bytes of a result are those of the .vq file."""
+    """Tells how many bytes of a result are those of the .vq file."""
     files: int = 0
     failed: int = 0
     audio_s: float = 0.0

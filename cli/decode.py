@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vqcodec.codec import FileResult
 
 SUFFIX = ".vq"
-"""Of the files that are decoded in a folder."""
+"""Suffix of the files that are decoded in a folder."""
 
 
 def _check_rate(value: str | None) -> str | None:
@@ -107,7 +107,7 @@ def _sample_rate(text: str | None) -> int | Literal["source"] | None:
 
 
 def _codecs(model: str | None, device: str) -> Callable[[Conversion], Codec]:
-    """A function from a file to the codec for it; each model is loaded once."""
+    """Return a function from a file to the codec for it; each model is loaded once."""
     from vqcodec import Codec
     from vqcodec.models import registry
 
@@ -135,7 +135,7 @@ def _header(source: str) -> Header:
 
 
 def _duration_s(work: Conversions) -> float | None:
-    """Seconds of audio of a single file, which must be one of ours, before a model is loaded for it."""
+    """Seconds of audio of a single file, which must be a .vq file, before a model is loaded for it."""
     if work.is_folder or not work.files[0].can_peek:
         return None
     header = _header(work.files[0].source)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vqcodec.recipes.data.inventory import CorpusSummary, Inventory
 
 WIDTH = 200
-"""Of the tables, where there is no terminal whose width they would have to fit."""
+"""Width of the tables where there is no terminal that they would have to fit."""
 
 
 def prepare(
@@ -88,7 +88,7 @@ def _amounts(summary: CorpusSummary) -> dict[str, str]:
 
 
 def _origins(summary: CorpusSummary) -> dict[str, str]:
-    """The cells of a corpus by their headings: how it was found, and what was dropped."""
+    """The cells of a corpus by their headings: what its files were like, and what was dropped."""
     low, median, high = summary.level_db
     return {
         "sample rates": ", ".join(f"{rate / 1000:g} kHz × {n}" for rate, n in summary.source_rates.items()) or "–",

@@ -235,7 +235,7 @@ class Reader:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What `inspect` found in a file. Damaged files count up to the damage."""
+    """The content of a file, as `inspect` returns it. Damaged files count up to the damage."""
 
     header: Header
     packets: int
@@ -320,7 +320,7 @@ def _first_bits(payload: bytes, bits: int) -> bytes:
 
 
 def _length_fits(header: Header, frames: int, length: int) -> bool:
-    """Whether a packet of so many frames may have so many payload bytes."""
+    """Tell whether a packet of so many frames may have so many payload bytes."""
     if frames == 0:
         return length == SAMPLES_BYTES
     plain = header.payload_bytes(frames)
@@ -362,7 +362,7 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 
 
 def _can_patch(file: BinaryIO) -> bool:
-    """Whether bytes already written can be replaced: not in a pipe, nor where writing always appends."""
+    """Tell whether bytes already written can be replaced: not in a pipe, nor where writing always appends."""
     if not file.seekable():
         return False
     if sys.platform == "win32":

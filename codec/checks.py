@@ -1,4 +1,4 @@
-"""What `Codec` refuses: waveforms, settings, and files that cannot be a model's."""
+"""Checks of what enters `Codec`: waveforms, settings, and files, which must be the model's."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Codec:
     """Speech -> codes or a `.vq` file, and back, with one model.
 
     Args:
-        model: in evaluation mode, on the device to compute on. `Codec.load` is the usual way to one.
+        model: in evaluation mode, on the device to compute on. `Codec.load` is the usual way to get a codec.
         fingerprint: `checkpoint.fingerprint_of(model)`, if it is known.
     """
 
@@ -57,7 +57,7 @@ class Codec:
 
         Raises:
             ModelMismatch: there is no such model.
-            CorruptFile: the file is damaged, or no model.
+            CorruptFile: the file is damaged, or does not hold a model.
             ConfigError: the device is unknown or absent, or the model has settings unknown to this version.
         """
         place = checks.checked_device(device)
@@ -136,7 +136,7 @@ class Codec:
             bitrate_bps: bits a second and channel; the nearest possible is used. 3000 by default.
             stages: codes per frame, instead of a bitrate.
             effort: 1 takes the nearest code at every stage; up to 16 searches wider and slower, for a better sound.
-                With 1 alone the first stages are those that would be found without the others.
+                Only with 1 are the first stages the same as without the others.
 
         Returns:
             The codes as a torch tensor on the waveform's device if a tensor was given, as a numpy array otherwise.
@@ -183,7 +183,7 @@ class Codec:
         Raises:
             ModelMismatch: it was encoded with another model.
             CorruptFile: the file is damaged, or the codes cannot be this model's.
-            NotVqcodecFile, UnsupportedVersion: it is no `.vq` file that this version reads.
+            NotVqcodecFile, UnsupportedVersion: it is not a `.vq` file, or not of a version that this package reads.
             ConfigError: a setting is out of range.
         """
         name = "the encoded sound"

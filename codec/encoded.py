@@ -18,12 +18,12 @@ from .errors import ConfigError, CorruptFile, VqcodecError
 from .files import atomic_output
 
 PACKET_S = 5.0
-"""Seconds of audio in each packet, the last one aside."""
+"""Seconds of audio in each packet, except for the last packet."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
-    """What `Codec.encode` returns and `Codec.decode` takes; `to_bytes` and `save` make a `.vq` file of it.
+    """Codes and their header: `Codec.encode` returns it, `Codec.decode` takes it, `to_bytes` and `save` write it.
 
     Raises:
         ConfigError: the codes are not [channel, stage, frame], or not as many as the header says.
@@ -101,7 +101,7 @@ class Encoded:
         return self.header.bitrate_bps
 
     def with_stages(self, stages: int) -> Encoded:
-        """The same sound at a lower bitrate: only the first `stages` codes of each frame.
+        """Lower the bitrate: return the same sound with only the first `stages` codes of each frame.
 
         Raises:
             ConfigError: there are fewer, none are wanted, or this kind of codes needs them all.
@@ -185,7 +185,7 @@ def read_packets(reader: bitstream.Reader) -> Iterator[NDArray[np.int64]]:
 
 
 def _regrouped(parts: Iterable[NDArray[Any]], size: int) -> Iterator[NDArray[Any]]:
-    """The same along the last axis, in parts of `size`; the last one may be shorter."""
+    """Regroup arrays along the last axis into parts of `size`; the last part may be shorter."""
     held: list[NDArray[Any]] = []
     for part in parts:
         held.append(part)

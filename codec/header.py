@@ -54,7 +54,7 @@ class Header:
     bits_per_code: int
     payload_coding: int = 0
     kind: str = "rvq"
-    """Of codes, one of `KINDS`."""
+    """Kind of the codes, a value of `KINDS`."""
     version: tuple[int, int] = (MAJOR, 0)
 
     def __post_init__(self) -> None:

@@ -22,12 +22,12 @@ from .files import STANDARD_STREAM
 from .stream import StreamDecoder, StreamEncoder
 
 Progress: TypeAlias = Callable[[float], None]
-"""Called now and then with the seconds of audio that are done."""
+"""A function that is called now and then with the seconds of audio that are done."""
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a sound is: `num_samples` per channel at `sample_rate` Hz."""
+    """The length of a sound: `num_samples` per channel at `sample_rate` Hz."""
 
     num_samples: int
     sample_rate: int

@@ -24,7 +24,7 @@ def through_lossy(waveform: Waveform, sample_rate: int, format: str, bitrate_bps
 
     Args:
         waveform: one or two channels; values beyond [-1, 1] are clipped.
-        sample_rate: samples a second, one that the format has: see `FORMATS`.
+        sample_rate: samples a second; `FORMATS` has the rates of a format.
         format: "mp3" or "opus".
         bitrate_bps: of one channel in bits a second, or else the nearest that the format has.
 
@@ -70,7 +70,7 @@ def from_flac(data: bytes, name: str) -> Pcm:
     """Decode what `to_flac` made, `[sample]`.
 
     Raises:
-        AudioError: the data, called `name`, is damaged, cut short or no FLAC file of one channel.
+        AudioError: the data, called `name`, is damaged, cut short or not a FLAC file of one channel.
     """
     try:
         pcm: Pcm = soundfile.read(io.BytesIO(data), dtype="int16")[0]

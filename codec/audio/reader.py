@@ -24,7 +24,7 @@ _READABLE = "WAV, FLAC, OGG, Opus, MP3, AIFF, AU, CAF, W64 or RF64"
 
 
 def read(source: Place, sample_rate: int | None = None) -> tuple[Waveform, int]:
-    """Read a whole sound, resampled to `sample_rate` (Hz) if one is given.
+    """Read a whole sound, resampled to `sample_rate` (Hz) if that is given.
 
     Returns:
         The waveform `[channel, sample]` and its sample rate in Hz.
@@ -33,11 +33,11 @@ def read(source: Place, sample_rate: int | None = None) -> tuple[Waveform, int]:
         AudioError: as `Reader` does.
     """
     with Reader(source) as reader:
-        rate = sample_rate or reader.sample_rate
-        resampler = Resampler(reader.sample_rate, rate, reader.channels)
+        sample_rate = sample_rate or reader.sample_rate
+        resampler = Resampler(reader.sample_rate, sample_rate, reader.channels)
         parts = [resampler.push(block) for block in reader.blocks(CHUNK_SAMPLES)]
     parts.append(resampler.flush())
-    return np.concatenate(parts, axis=1), rate
+    return np.concatenate(parts, axis=1), sample_rate
 
 
 class Reader:
@@ -51,7 +51,7 @@ class Reader:
         source: a path, "-" for standard input, or an open binary file.
 
     Raises:
-        AudioError: the source is missing, unreadable, a folder, no sound file or without samples; and while
+        AudioError: the source is missing, unreadable, a folder, not a sound file or without samples; and while
             reading, when it is damaged or holds NaN or infinity.
     """
 

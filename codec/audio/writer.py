@@ -139,12 +139,12 @@ class _Sink:
 class _Encoder:
     """libsndfile writing to a sink; a context manager. Whatever fails in either is raised from here."""
 
-    def __init__(self, sink: _Sink, name: str, rate: int, channels: int, coding: tuple[str, str]) -> None:
+    def __init__(self, sink: _Sink, name: str, sample_rate: int, channels: int, coding: tuple[str, str]) -> None:
         self._sink = sink
         self._name = name
         container, subtype = coding
         with self._errors():
-            self._file = soundfile.SoundFile(sink, "w", rate, channels, subtype, format=container)
+            self._file = soundfile.SoundFile(sink, "w", sample_rate, channels, subtype, format=container)
 
     def __enter__(self) -> _Encoder:
         return self
@@ -178,7 +178,7 @@ class _Encoder:
 
 @contextlib.contextmanager
 def _writable(target: Place, force: bool, name: str) -> Iterator[BinaryIO]:
-    """An open file that can seek: one on disk, or else one that is copied to where it belongs at the end."""
+    """Open a file that can seek: the target itself, or else a temporary file that is copied to it at the end."""
     with contextlib.ExitStack() as stack:
         if not isinstance(target, str | os.PathLike):
             yield stack.enter_context(_copied_at_the_end(target, name))

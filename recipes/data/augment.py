@@ -20,11 +20,11 @@ from vqcodec.errors import ConfigError
 from ..config import AugmentConfig
 
 Sound: TypeAlias = NDArray[np.float32]
-"""Of one channel: [sample], in [-1, 1]."""
+"""A waveform of one channel: [sample], in [-1, 1]."""
 
 LOWEST_CUTOFF_HZ = 2000.0
 HIGHEST_CUTOFF = 0.95
-"""Of half the sample rate."""
+"""Highest cutoff frequency, as a share of half the sample rate."""
 REVERBERATION_S = (0.1, 1.0)
 """Range of the time in which a room's response falls by 60 dB."""
 DIRECT_TO_REVERBERANT_DB = (0.0, 15.0)
@@ -37,17 +37,17 @@ _SILENCE = 1e-6  # root mean square under which a sound has no level that noise 
 
 
 class Pair(NamedTuple):
-    """What the codec hears and what it is to give back [sample]."""
+    """The input of the codec and the output that it is trained to give [sample]."""
 
     waveform: Sound
     target: Sound
 
 
 class Background(Protocol):
-    """Where noise comes from."""
+    """A source of noise."""
 
     def crop(self, samples: int, rng: np.random.Generator) -> Sound:
-        """Some noise of any level [sample]."""
+        """Return some noise of any level [sample]."""
 
 
 class PinkNoise:

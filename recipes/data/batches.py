@@ -1,4 +1,4 @@
-"""Batches of crops: what they are, where they come from, and what is done to the crops in them."""
+"""Batches of crops: their type, their sources, and the augmentation of the crops in them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .pcm_cache import PcmCache, Report
 
 
 class Example(NamedTuple):
-    """What the codec hears and what it is to give back: of one item [1, sample], or of a batch [batch, 1, sample]."""
+    """The input and the target of the codec: an item [1, sample], or a batch [batch, 1, sample]."""
 
     waveform: Tensor
     target: Tensor
 
 
 class BatchSource(Protocol):
-    """Where a run's audio comes from."""
+    """A source of a run's audio."""
 
     held_out: Sequence[Example]
     """Whole recordings for validation [1, sample], of speakers that training does not hear; read when asked for."""
 
     def batches(self, steps: range, world: World, seed: int) -> Iterator[Example]:
-        """This process's share of the batches of these steps [batch, 1, sample], the same whenever asked for."""
+        """Yield this process's share of the batches of these steps [batch, 1, sample], the same in every call."""
 
     def describe(self) -> str:
         """The amounts of audio, in a few words."""
@@ -79,29 +79,29 @@ class Noise:
         self.draw = Draw([clip.samples for clip in corpus.clips])
 
     def crop(self, samples: int, rng: np.random.Generator) -> Sound:
-        """Some of it [sample]; a recording that is too short begins again."""
+        """Return some of it [sample]; a recording that is too short begins again."""
         clip = self.corpus.clips[self.draw(rng)]
         start = int(rng.integers(max(1, clip.samples - samples + 1)))
         return np.resize(self.corpus.read(clip, start, min(samples, clip.samples)), samples)
 
 
 def augmentation(recipe: Recipe, noise: Sequence[Path], cache: Path, report: Report) -> Augment:
-    """What the recipe does to crops; folders of noise are decoded like a corpus.
+    """Make the effects that the recipe asks for; folders of noise are decoded like a corpus.
 
     Raises:
         AudioError: a folder is missing or holds no readable audio.
         ConfigError: folders of noise are given but not used, or the effects contradict each other.
     """
-    rate, background = recipe.model.sample_rate, None
+    sample_rate, background = recipe.model.sample_rate, None
     if noise:
         if not recipe.augment.noise:
             raise ConfigError("folders of noise are given, but augment.noise is 0: set the share of crops that have it")
-        background = Noise(PcmCache.build(corpora.find(noise), rate, cache, report))
-    return Augment(recipe.augment, recipe.data.gain_db, rate, background)
+        background = Noise(PcmCache.build(corpora.find(noise), sample_rate, cache, report))
+    return Augment(recipe.augment, recipe.data.gain_db, sample_rate, background)
 
 
 def example(pair: Pair) -> Example:
-    """What `Augment` returns, as tensors [1, sample]."""
+    """Turn what `Augment` returns into tensors [1, sample]."""
     waveform = torch.from_numpy(pair.waveform)[None]
     return Example(waveform, waveform if pair.target is pair.waveform else torch.from_numpy(pair.target)[None])
 

@@ -13,7 +13,7 @@ from vqcodec import audio
 from vqcodec.audio import Pcm
 
 FULL_SCALE = 32_768
-"""Of samples of 16 bits."""
+"""Full scale of samples of 16 bits."""
 
 FRAME_S = 0.02
 """Loudness is measured in frames of this length."""
@@ -25,18 +25,18 @@ LOWEST_DB = -120.0
 
 @dataclass(frozen=True)
 class CleaningSettings:
-    """How a corpus is prepared."""
+    """Settings of the preparation of a corpus."""
 
     sample_rate: int = 16_000
-    """In Hz, of everything in the shards."""
+    """Samples a second of everything in the shards."""
     shard_mb: float = 256.0
     """A shard is full when it holds this many millions of bytes."""
     silence_db: float = -50.0
     """Frames of less power than this, against full scale, are silent."""
     longest_pause_s: float = 1.0
-    """Of longer silence only half of this is left at either side."""
+    """Longer silence is cut out, except for half of this at either side."""
     shortest_s: float = 0.2
-    """What is shorter than this between two such silences is noise, and goes with them."""
+    """Sounds shorter than this between two such silences are noise, and are cut out with them."""
 
 
 def read_pcm(path: Path, sample_rate: int) -> tuple[Pcm, int]:

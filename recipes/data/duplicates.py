@@ -13,14 +13,14 @@ from .shard_format import SourceFile
 
 FINGERPRINT_TIMES = 17
 FINGERPRINT_WINDOWS = 1088
-"""Of a long recording so many are looked at."""
+"""Number of windows that are looked at in a long recording."""
 FINGERPRINT_EDGES_HZ = (300, 430, 580, 760, 980, 1240, 1560, 1950, 2430, 3000)
-"""What a telephone passes on as well."""
+"""Edges of bands that a telephone passes on as well."""
 FINGERPRINT_WINDOW_S = 0.064
 
 SIMILAR_BITS = 16
 """Fingerprints (of 128 bits) that differ in no more are of the same sound. In 11 000 recordings all such pairs were;
-the nearest ones of different sounds were 17 bits apart, most of them 40 and more."""
+the nearest fingerprints of different sounds were 17 bits apart, most of them 40 and more."""
 SIMILAR_LENGTH = 0.02
 """Lengths of the same sound differ by no more than this share."""
 SHORTEST_SIMILAR_S = 1.0
@@ -35,8 +35,8 @@ def content_hash(pcm: Pcm) -> str:
 def fingerprint(pcm: Pcm, sample_rate: int) -> str:
     """Compute 128 bits, in hexadecimal, that a change of level, rate or format leaves nearly as they are.
 
-    Whether the difference of neighbouring bands rises or falls from one time to the next (Haitsma and Kalker, A highly
-    robust audio fingerprinting system, 2002), at 17 times spread over the recording.
+    Each says whether the difference of neighbouring bands rises or falls from one time to the next, at 17 times spread
+    over the recording (Haitsma and Kalker, A highly robust audio fingerprinting system, 2002).
     """
     window = round(FINGERPRINT_WINDOW_S * sample_rate)
     padded = np.pad(pcm, (0, max(0, window - len(pcm)))).astype(np.float32)

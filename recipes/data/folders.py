@@ -80,16 +80,16 @@ class Folders:
     ) -> None:
         self.recipe = recipe
         self.augment = augmentation(recipe, noise, cache, report)
-        found = corpora.find(folders)
-        training = corpora.for_training(found)
+        recordings = corpora.find(folders)
+        training = corpora.for_training(recordings)
         self.weights = corpora.weights_of((recording.corpus for recording in training), recipe.data.weights)
         self.corpus = PcmCache.build(training, recipe.model.sample_rate, cache, report)
         clips = [clip for clip in self.corpus.clips if self.weights[clip.recording.corpus] > 0]
-        official, rate = corpora.for_validation(found), recipe.model.sample_rate
-        self.clips, held, official_s = corpora.divide(clips, official, recipe.data.validation_s, rate)
+        official, sample_rate = corpora.for_validation(recordings), recipe.model.sample_rate
+        self.clips, held, official_s = corpora.divide(clips, official, recipe.data.validation_s, sample_rate)
         readers = [partial(self.corpus.read, clip) for clip in held]
         if chosen := _first(official, official_s):
-            part = PcmCache.build(chosen, rate, cache, report)
+            part = PcmCache.build(chosen, sample_rate, cache, report)
             readers += [partial(part.read, clip) for clip in part.clips]
         self.held_out: Sequence[Example] = HeldOut(readers, self.augment)
 
@@ -98,12 +98,12 @@ class Folders:
         samples: Counter[str] = Counter()
         for clip in self.clips:
             samples[clip.recording.corpus] += clip.samples
-        rate = 3600 * self.recipe.model.sample_rate
-        hours = ", ".join(f"{name} {amount / rate:.2g} h" for name, amount in samples.most_common())
+        hour = 3600 * self.recipe.model.sample_rate
+        hours = ", ".join(f"{name} {amount / hour:.2g} h" for name, amount in samples.most_common())
         return f"{len(self.clips)} clips ({hours}), {len(self.held_out)} held out"
 
     def batches(self, steps: range, world: World, seed: int) -> Iterator[Example]:
-        """This process's share of the batches of these steps [batch, 1, sample], the same whenever asked for."""
+        """Yield this process's share of the batches of these steps [batch, 1, sample], the same in every call."""
         data = self.recipe.data
         crops = Crops(self.corpus, self.clips, crop_samples(self.recipe), self.augment, seed, self.weights)
         mine = world.share(data.batch_size)
@@ -118,7 +118,7 @@ class Folders:
 
 
 def _first(recordings: Sequence[Recording], duration_s: float) -> list[Recording]:
-    """As many of the first ones as together last so long, by their headers; unreadable ones are passed over."""
+    """Select the first recordings that together last so long, by their headers; unreadable files are passed over."""
     chosen: list[Recording] = []
     missing_s = duration_s
     for recording in recordings:

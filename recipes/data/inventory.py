@@ -1,4 +1,4 @@
-"""What a prepared corpus holds, and what was left out of it: a pure summary of the lists of its shards."""
+"""The content of a prepared corpus, and what was left out of it: a pure summary of the lists of its shards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FULL_SCALE_DB = -0.01
 """A recording that reaches this peak was probably clipped."""
 
 NO_SPLIT = "none"
-"""In place of an official part."""
+"""Name for recordings without an official part."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class CorpusSummary:
     """A corpus, or all of them together, in numbers."""
 
     files: int
-    """As found."""
+    """Files in the folders that were searched."""
     kept: int
     """Files of which something was kept."""
     speakers: int
     recordings: int
-    """As they lie in the shards; a file with long pauses, or a long one, was cut into several."""
+    """Recordings in the shards; a file that is long, or has long pauses, was cut into several."""
     hours_found: float
     hours: float
     hours_silent: float
@@ -49,10 +49,10 @@ class CorpusSummary:
         """Count and measure."""
         kept = [source for source in sources if not source.dropped]
         by_split: defaultdict[str, float] = defaultdict(float)
-        for one in facts:
-            by_split[one.split or NO_SPLIT] += one.samples / one.sample_rate / 3600
+        for fact in facts:
+            by_split[fact.split or NO_SPLIT] += fact.samples / fact.sample_rate / 3600
         cut = [source.silence_s for source in sources if source.dropped in ("", "silent")]
-        levels = np.percentile([one.level_db for one in facts], [5, 50, 95]) if facts else np.zeros(3)
+        levels = np.percentile([fact.level_db for fact in facts], [5, 50, 95]) if facts else np.zeros(3)
         return cls(
             files=len(sources),
             kept=len(kept),
@@ -65,7 +65,7 @@ class CorpusSummary:
             dropped=dict(Counter(source.dropped for source in sources if source.dropped)),
             source_rates=dict(sorted(Counter(source.sample_rate for source in sources if source.sample_rate).items())),
             level_db=(round(levels[0], 1), round(levels[1], 1), round(levels[2], 1)),
-            clipped=sum(one.peak_db >= FULL_SCALE_DB for one in facts),
+            clipped=sum(fact.peak_db >= FULL_SCALE_DB for fact in facts),
         )
 
 
@@ -98,5 +98,5 @@ class Inventory:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return it as JSON has it."""
         return asdict(self)

@@ -26,25 +26,25 @@ from .shard_format import Facts, Shard, SourceFile
 
 Report = Callable[[str], None]
 Progress = Callable[[int, str], None]
-"""Called with the files that are done, and a few words."""
+"""A function that is called with the files that are done, and a few words."""
 
 PLAN = "prepare.json"
-"""What a folder of shards is being made of; there from the start."""
+"""File that says what a folder of shards is being made of; written at the start."""
 REPORT = "report.json"
 
 ORDER = {"test": 0, "validation": 1}
-"""What is not trained on comes first: of duplicates the first stays, and no test file is trained on in disguise."""
+"""Official parts that come first: of duplicates the first stays, and so no test file is trained on in disguise."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is to be done, or to be gone on with."""
+    """The work of a run, which may have begun in an earlier run."""
 
     folders: Sequence[Path]
     out: Path
     settings: CleaningSettings
     recordings: Sequence[Recording]
-    """All of them, in their order."""
+    """All recordings, in the order in which they are prepared."""
     done: Sequence[Shard] = ()
     """The shards that are there already."""
 
@@ -104,8 +104,8 @@ def run(plan: Preparation, report: Report, progress: Progress) -> Inventory:
     shards = list(plan.done)
     cleaned = _told(_judged(_in_order(plan), plan.done), plan.sources_done, report, progress)
     for group in _shardfuls(cleaned, plan.settings.shard_mb * 1e6):
-        sources = [one.source for one in group]
-        parts = [part for one in group for part in one.parts]
+        sources = [file.source for file in group]
+        parts = [part for file in group for part in file.parts]
         if not parts and not shards:
             reasons = ", ".join(sorted({source.dropped for source in sources}))
             raise AudioError(f"nothing is left of {len(sources)} files ({reasons}); there is nothing to write")
@@ -131,23 +131,23 @@ def _clean(recording: Recording, path: str, settings: CleaningSettings) -> _Clea
         pcm, found_rate = read_pcm(recording.path, settings.sample_rate)
     except AudioError as error:
         return _Cleaned(replace(source, dropped="unreadable", detail=str(error)))
-    rate = settings.sample_rate
+    sample_rate = settings.sample_rate
     ranges = loud_parts(pcm, settings)
     source = replace(
         source,
         sample_rate=found_rate,
-        duration_s=len(pcm) / rate,
-        silence_s=(len(pcm) - sum(map(len, ranges))) / rate,
+        duration_s=len(pcm) / sample_rate,
+        silence_s=(len(pcm) - sum(map(len, ranges))) / sample_rate,
         dropped="" if ranges else "silent",
         content=content_hash(pcm),
-        fingerprint=fingerprint(pcm, rate) if len(pcm) >= SHORTEST_SIMILAR_S * rate else "",
+        fingerprint=fingerprint(pcm, sample_rate) if len(pcm) >= SHORTEST_SIMILAR_S * sample_rate else "",
     )
     parts = []
     for part in ranges:
         cut = pcm[part.start : part.stop]
         who = (recording.corpus, recording.speaker, recording.split)
-        facts = Facts(path, part.start / rate, *who, rate, len(cut), *level_db(cut))
-        parts.append((facts, audio.to_flac(cut, rate)))
+        facts = Facts(path, part.start / sample_rate, *who, sample_rate, len(cut), *level_db(cut))
+        parts.append((facts, audio.to_flac(cut, sample_rate)))
     return _Cleaned(source, parts)
 
 
@@ -173,37 +173,37 @@ def _judged(cleaned: Iterable[_Cleaned], done: Sequence[Shard]) -> Iterator[_Cle
     for shard in done:
         for source in shard.sources:
             known.add(source)
-    for one in cleaned:
-        twin = known.twin(one.source)
+    for file in cleaned:
+        twin = known.twin(file.source)
         if twin:
-            yield _Cleaned(replace(one.source, dropped="duplicate", detail=twin))
+            yield _Cleaned(replace(file.source, dropped="duplicate", detail=twin))
         else:
-            known.add(one.source)
-            yield one
+            known.add(file.source)
+            yield file
 
 
 def _told(cleaned: Iterable[_Cleaned], done: int, report: Report, progress: Progress) -> Iterator[_Cleaned]:
     """Pass everything on, and say how it goes."""
     dropped: Counter[str] = Counter()
-    for number, one in enumerate(cleaned, done + 1):
-        if one.source.dropped:
-            dropped[one.source.dropped] += 1
-        if one.source.dropped == "unreadable":
-            report(f"skipped: {one.source.detail}")
+    for number, file in enumerate(cleaned, done + 1):
+        if file.source.dropped:
+            dropped[file.source.dropped] += 1
+        if file.source.dropped == "unreadable":
+            report(f"skipped: {file.source.detail}")
         progress(number, ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())))
-        yield one
+        yield file
 
 
 def _shardfuls(cleaned: Iterable[_Cleaned], room: float) -> Iterator[list[_Cleaned]]:
     """Group what comes by bytes. Whatever was dropped goes with what came before it."""
     group: list[_Cleaned] = []
     size = 0
-    for one in cleaned:
-        added = sum(len(flac) for _, flac in one.parts)
+    for file in cleaned:
+        added = sum(len(flac) for _, flac in file.parts)
         if size and added and size + added > room:
             yield group
             group, size = [], 0
-        group.append(one)
+        group.append(file)
         size += added
     if group:
         yield group
