@@ -545,3 +545,9 @@ def test_a_long_vorbis_file_in_one_call(tmp_path: Path) -> None:
     audio.write(tmp_path / "x.ogg", np.zeros((1, samples), np.float32), 16000)
     with audio.Reader(tmp_path / "x.ogg") as reader:
         assert reader.num_samples == samples
+
+
+def test_sixteen_bits_come_back_as_they_were() -> None:
+    levels = np.arange(-(1 << 15), 1 << 15, dtype=np.int16)
+    assert np.array_equal(audio.to_pcm(audio.from_pcm(levels)), levels)
+    assert audio.to_pcm(np.array([-1.0, 1.0], np.float32)).tolist() == [-32_768, 32_767]

@@ -240,3 +240,11 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("text")
     with pytest.raises(AudioError, match="none of the 1 audio files"):
         build(tmp_path, tmp_path / "cache")
+
+
+def test_a_recording_of_sixteen_bits_is_cached_as_it_is(tmp_path: Path) -> None:
+    levels = np.random.default_rng(0).integers(-32_768, 32_768, 5000).astype(np.int16)
+    (tmp_path / "speech").mkdir()
+    audio.write(tmp_path / "speech" / "noise.wav", audio.from_pcm(levels)[None], RATE)
+    corpus, _ = build(tmp_path / "speech", tmp_path / "cache")
+    assert np.array_equal(audio.to_pcm(corpus.read(corpus.clips[0])), levels)
