@@ -94,13 +94,13 @@ def bench(
 
 def _settings(given: Mapping[str, Any], threads: Sequence[int | str], quick: bool) -> Settings:
     """The defaults, changed where something was given."""
-    from vqcodec.recipes import cpus
+    from vqcodec.recipes import parallel
     from vqcodec.recipes.benchmark import machine
     from vqcodec.recipes.benchmark.settings import QUICK, Settings
 
     everything = {
         "devices": machine.devices(),
-        "threads": tuple(dict.fromkeys(cpus.usable_cpus() if count == ALL else count for count in threads)),
+        "threads": tuple(dict.fromkeys(parallel.usable_cpus() if count == ALL else count for count in threads)),
         **{name: value for name, value in given.items() if value is not None},
     }
     return dataclasses.replace(QUICK if quick else Settings(), **everything)

@@ -12,8 +12,7 @@ import typer
 from vqcodec.bitstream import HEADER_BYTES, Header
 from vqcodec.errors import ModelMismatch, VqcodecError
 
-from .batch import run
-from .jobs import Job, Plan, plan
+from .conversion import Conversion, Conversions, plan, run
 from .options import Bitrate, Device, Force, Model, Quiet, Stages, check_one_quality, choose_stages
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from vqcodec.codec import FileResult
 
 SUFFIX = ".vq"
-"""Of the files that are decoded in a folder."""
+"""Suffix of the files that are decoded in a folder."""
 
 
 def _check_rate(value: str | None) -> str | None:
@@ -81,13 +80,13 @@ def decode(
     total_s = _duration_s(work)
     codec_for = _codecs(model, device)
 
-    def convert(job: Job, progress: Callable[[float], None]) -> FileResult:
-        codec = codec_for(job)
-        stored = _header(job.source).stages if job.can_peek else None
+    def convert(file: Conversion, progress: Callable[[float], None]) -> FileResult:
+        codec = codec_for(file)
+        stored = _header(file.source).stages if file.can_peek else None
         return codec.decode_file(
-            job.source,
-            job.target,
-            rate=_rate(rate),
+            file.source,
+            file.target,
+            sample_rate=_sample_rate(rate),
             stages=choose_stages(codec, bitrate, stages, quiet or work.is_folder, stored),
             texture=texture,
             salvage=salvage,
@@ -103,25 +102,25 @@ def _find(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() == SUFFIX and path.is_file())
 
 
-def _rate(text: str | None) -> int | Literal["source"] | None:
+def _sample_rate(text: str | None) -> int | Literal["source"] | None:
     return None if text is None else "source" if text == "source" else int(text)
 
 
-def _codecs(model: str | None, device: str) -> Callable[[Job], Codec]:
-    """A function from a job to the codec for it; each model is loaded once."""
+def _codecs(model: str | None, device: str) -> Callable[[Conversion], Codec]:
+    """Return a function from a file to the codec for it; each model is loaded once."""
     from vqcodec import Codec
     from vqcodec.models import registry
 
     load = functools.cache(lambda name: Codec.load(name, device))
 
-    def codec_for(job: Job) -> Codec:
-        if model is not None or not job.can_peek:
+    def codec_for(file: Conversion) -> Codec:
+        if model is not None or not file.can_peek:
             return load(model or registry.DEFAULT)
-        fingerprint = _header(job.source).fingerprint
+        fingerprint = _header(file.source).fingerprint
         shipped = registry.by_fingerprint(fingerprint)
         if shipped is None:
             needed = registry.whereabouts(fingerprint)
-            raise ModelMismatch(f"{job.source}: give the weights that it needs with --model PATH: {needed}")
+            raise ModelMismatch(f"{file.source}: give the weights that it needs with --model PATH: {needed}")
         return load(str(shipped.path))
 
     return codec_for
@@ -135,9 +134,9 @@ def _header(source: str) -> Header:
         raise VqcodecError(f"cannot read {source}: {failure.strerror}") from failure
 
 
-def _duration_s(work: Plan) -> float | None:
-    """Seconds of audio of a single file, which must be one of ours, before a model is loaded for it."""
-    if work.is_folder or not work.jobs[0].can_peek:
+def _duration_s(work: Conversions) -> float | None:
+    """Seconds of audio of a single file, which must be a .vq file, before a model is loaded for it."""
+    if work.is_folder or not work.files[0].can_peek:
         return None
-    header = _header(work.jobs[0].source)
+    header = _header(work.files[0].source)
     return None if header.num_samples is None else header.num_samples / header.source_sample_rate

@@ -9,8 +9,7 @@ import typer
 
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 
-from .batch import run
-from .jobs import Job, Plan, plan
+from .conversion import Conversion, Conversions, plan, run
 from .options import Bitrate, Device, Force, Model, Quiet, Stages, check_one_quality, choose_stages
 
 if TYPE_CHECKING:
@@ -53,17 +52,17 @@ def encode(
     codec.config.require_codes()
     chosen = choose_stages(codec, bitrate, stages, quiet)
 
-    def convert(job: Job, progress: Callable[[float], None]) -> FileResult:
-        return codec.encode_file(job.source, job.target, stages=chosen, effort=effort, force=force, progress=progress)
+    def convert(file: Conversion, progress: Callable[[float], None]) -> FileResult:
+        return codec.encode_file(file.source, file.target, stages=chosen, effort=effort, force=force, progress=progress)
 
     run(work, convert, lambda result: result.bytes_out, total_s, quiet)
 
 
-def _duration_s(work: Plan) -> float | None:
+def _duration_s(work: Conversions) -> float | None:
     """Seconds of audio of a single file, which must be readable, before a model is loaded for it."""
-    if work.is_folder or not work.jobs[0].can_peek:
+    if work.is_folder or not work.files[0].can_peek:
         return None
     from vqcodec import audio
 
-    with audio.Reader(work.jobs[0].source) as reader:
+    with audio.Reader(work.files[0].source) as reader:
         return reader.duration_s

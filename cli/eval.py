@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 from .messages import note, say
 from .options import Force, Quiet
 from .progress import bar
+from .tables import show_results
 
 if TYPE_CHECKING:
     from vqcodec.recipes.evaluation.store import Evaluation
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 FEATURED = 6
 """Files with spectrograms and players in the report."""
 COLUMN_WIDTH = 16
-UNLIMITED = 10_000
 
 
 def evaluate(
@@ -130,27 +129,11 @@ def _rates(text: str) -> list[float]:
 
 def _show(evaluation: Evaluation) -> None:
     """Print the means on standard output, in as many tables as its width needs, and say which files failed."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE
 
-    summaries = evaluation.summaries
-    first = [Text(one.system.title) for one in summaries], [f"{one.bitrate_bps.value / 1000:.2f}" for one in summaries]
+    rows = [(one.system.title, f"{one.bitrate_bps.value / 1000:.2f}") for one in evaluation.summaries]
     columns = [*_score_columns(evaluation), *_speed_columns(evaluation)]
-    console = Console(width=None if sys.stdout.isatty() else UNLIMITED)
-    room = console.width - max((cell.cell_len for cell in first[0]), default=0) - COLUMN_WIDTH
-    while columns:
-        fitting = max(1, room // COLUMN_WIDTH)
-        shown, columns = columns[:fitting], columns[fitting:]
-        table = Table("codec", box=box.SIMPLE_HEAD)
-        for heading in ("kbit/s", *(heading for heading, _ in shown)):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for row in zip(*first, *(cells for _, cells in shown), strict=True):
-            table.add_row(*row)
-        console.print(table)
+    show_results(("codec", "kbit/s"), rows, columns, COLUMN_WIDTH)
     if evaluation.facts.trained_on_scores.intersection(evaluation.facts.metrics):
         note(f"{TRAINED_ON}: {TRAINED_ON_NOTE}")
     for failure in evaluation.failures:

@@ -58,10 +58,10 @@ def _expand(names: list[str]) -> Iterator[str]:
         if name == STANDARD_STREAM or not Path(name).is_dir():
             yield name
             continue
-        found = sorted(str(path) for path in Path(name).rglob("*.vq") if path.is_file())
-        if not found:
+        paths = sorted(str(path) for path in Path(name).rglob("*.vq") if path.is_file())
+        if not paths:
             raise VqcodecError(f"{name}: no .vq files in this folder")
-        yield from found
+        yield from paths
 
 
 def _describe(name: str) -> tuple[dict[str, Any], str | None]:
@@ -105,8 +105,8 @@ def _facts(name: str, summary: Summary, damage: str | None) -> dict[str, Any]:
 def _model_name(fingerprint: bytes) -> str | None:
     from vqcodec.models import registry
 
-    found = registry.by_fingerprint(fingerprint)
-    return None if found is None else found.name
+    model = registry.by_fingerprint(fingerprint)
+    return None if model is None else model.name
 
 
 def _text(facts: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What the command line says, all of it on standard error, and how an error becomes one line and an exit code."""
+"""Messages of the command line, all of them on standard error, and errors as one line and an exit code."""
 
 import contextlib
 import os
@@ -29,17 +29,17 @@ def error(text: str) -> None:
 
 
 def on_terminal() -> bool:
-    """Whether progress is worth showing: standard error is a terminal."""
+    """Tell whether progress is worth showing: standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 def leads() -> bool:
-    """Whether this process talks: the first of several that train together, or the only one."""
+    """Tell whether this process talks: the first of several that train together, or a single process."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def explain(failure: BaseException) -> str | None:
-    """Say in words what went wrong, or None if this is no fault of the input but of the program.
+    """Say in words what went wrong, or None if the fault is not of the input but of the program.
 
     A failed allocation or a lost GPU comes from torch as a RuntimeError, hence the look at its text.
     """

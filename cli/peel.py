@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from vqcodec import bitstream
-from vqcodec.errors import ConfigError
 from vqcodec.files import STANDARD_STREAM, check_output, open_input, open_output
 
 from .messages import say
@@ -29,10 +28,8 @@ def peel(
         check_output(target, force)
     with open_input(source) as (file, name):
         reader = bitstream.Reader(file, name)
-        if stages > reader.header.stages:
-            raise ConfigError(f"{name}: can keep 1 to {reader.header.stages} stages, not {stages}")
         with open_output(target, force) as output:
             header = bitstream.peel(reader, output, stages)
     if not quiet:
-        rate = header.bitrate_bps * header.channels / 1000
-        say(f"{name} -> {target}: {stages} of {reader.header.stages} stages, {rate:g} kbit/s of codes")
+        kbps = header.bitrate_bps * header.channels / 1000
+        say(f"{name} -> {target}: {stages} of {reader.header.stages} stages, {kbps:g} kbit/s of codes")

@@ -14,10 +14,10 @@ from .options import Quiet
 from .progress import bar
 
 if TYPE_CHECKING:
-    from vqcodec.recipes.data.inventory import Inventory, Summary
+    from vqcodec.recipes.data.inventory import CorpusSummary, Inventory
 
 WIDTH = 200
-"""Of the tables, where there is no terminal whose width they would have to fit."""
+"""Width of the tables where there is no terminal that they would have to fit."""
 
 
 def prepare(
@@ -38,9 +38,9 @@ def prepare(
     where it was.
     """
     from vqcodec.recipes.data import prepare as preparing
-    from vqcodec.recipes.data.cleaning import Settings
+    from vqcodec.recipes.data.cleaning import CleaningSettings
 
-    settings = Settings(sample_rate, shard_mb, silence_db, longest_pause, shortest)
+    settings = CleaningSettings(sample_rate, shard_mb, silence_db, longest_pause, shortest)
     plan = preparing.plan(folders, out, settings, force)
     files = len(plan.recordings)
     if plan.done and not quiet:
@@ -74,7 +74,7 @@ def _show(inventory: Inventory) -> None:
         console.print(table)
 
 
-def _amounts(summary: Summary) -> dict[str, str]:
+def _amounts(summary: CorpusSummary) -> dict[str, str]:
     """The cells of a corpus by their headings: what is kept of it."""
     apart = {name: hours for name, hours in summary.hours_by_split.items() if name in ("validation", "test")}
     return {
@@ -87,8 +87,8 @@ def _amounts(summary: Summary) -> dict[str, str]:
     }
 
 
-def _origins(summary: Summary) -> dict[str, str]:
-    """The cells of a corpus by their headings: how it was found, and what was dropped."""
+def _origins(summary: CorpusSummary) -> dict[str, str]:
+    """The cells of a corpus by their headings: what its files were like, and what was dropped."""
     low, median, high = summary.level_db
     return {
         "sample rates": ", ".join(f"{rate / 1000:g} kHz × {n}" for rate, n in summary.source_rates.items()) or "–",

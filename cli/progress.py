@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from .messages import on_terminal
 
 Update = Callable[[float, str], None]
-"""Called with how much is done, and a few words."""
+"""A function that is called with how much is done, and a few words."""
 
 
 @contextlib.contextmanager

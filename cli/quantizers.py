@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,12 +12,9 @@ from vqcodec.models import registry
 from .messages import note, say
 from .options import Force, Model, Quiet
 from .progress import bar
-
-if TYPE_CHECKING:
-    from vqcodec.recipes.laboratory import Findings
+from .tables import show_results
 
 COLUMN_WIDTH = 12
-UNLIMITED = 10_000
 
 
 def quantizers(
@@ -59,7 +55,7 @@ def quantizers(
     Ctrl-C, and computes nothing twice; --force begins anew.
     """
     budgets = _budgets(bits)
-    from vqcodec.recipes import cpus, laboratory
+    from vqcodec.recipes import laboratory, parallel
     from vqcodec.recipes.reporting import html
 
     html.check_packages()
@@ -73,11 +69,17 @@ def quantizers(
             kinds=[kind.strip() for kind in kinds.split(",")] if kinds else [],
             minutes=minutes,
             scores=scores,
-            jobs=jobs or cpus.usable_cpus(),
+            jobs=jobs or parallel.usable_cpus(),
             force=force,
             progress=update,
         )
-    _show(found)
+    from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE
+    from vqcodec.recipes.laboratory.tables import columns, row_heads
+
+    if any(TRAINED_ON in column.heading for column in columns(found)):
+        note(f"{TRAINED_ON}: {TRAINED_ON_NOTE}")
+    shown = [(column.heading, column.cells) for column in columns(found)]
+    show_results(("quantizer", "bits"), row_heads(found), shown, COLUMN_WIDTH)
     if not quiet:
         for text in found.notes:
             note(text)
@@ -93,28 +95,3 @@ def _budgets(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise typer.BadParameter("bits are whole numbers, as in 20,40,80", param_hint="--bits") from None
-
-
-def _show(found: Findings) -> None:
-    """Print the results on standard output, in as many tables as its width needs."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE
-    from vqcodec.recipes.laboratory.tables import columns, row_heads
-
-    console = Console(width=None if sys.stdout.isatty() else UNLIMITED)
-    heads, rest = row_heads(found), columns(found)
-    if any(TRAINED_ON in column.heading for column in rest):
-        note(f"{TRAINED_ON}: {TRAINED_ON_NOTE}")
-    room = console.width - max((len(head) for head, _ in heads), default=0) - COLUMN_WIDTH
-    while rest:
-        fitting = max(1, room // COLUMN_WIDTH)
-        shown, rest = rest[:fitting], rest[fitting:]
-        table = Table("quantizer", box=box.SIMPLE_HEAD)
-        for heading in ("bits", *(column.heading for column in shown)):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for place, (head, bits) in enumerate(heads):
-            table.add_row(head, bits, *(column.cells[place] for column in shown))
-        console.print(table)

@@ -69,7 +69,7 @@ def train(
     weights_to_begin_with = None if init is None else registry.find(init)
     from vqcodec.recipes.training import train as training
 
-    from .display import training_display
+    from .training_display import training_display
 
     with training_display() as display:
         weights = training.train(
@@ -112,6 +112,6 @@ def _show_plan(recipe: str, settings: Sequence[str], device: str) -> None:
     chosen = _load(recipe, settings)
     from vqcodec.recipes.training.dry_run import plan
 
-    from .display import show_plan
+    from .training_display import show_plan
 
     show_plan(plan(chosen, device))

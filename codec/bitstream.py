@@ -32,7 +32,6 @@ This module never seeks while reading, needs neither numpy nor torch, and never 
 than the file really holds, whatever its lengths claim.
 """
 
-import binascii
 import os
 import struct
 import sys
@@ -43,147 +42,39 @@ from typing import BinaryIO
 
 from vqcodec.models import kinds
 
-from .errors import ConfigError, CorruptFile, NotVqcodecFile, UnsupportedVersion
+from .errors import ConfigError, CorruptFile, UnsupportedVersion
+from .header import HEADER_BYTES, KINDS, MAGIC, MAJOR, MAX_SAMPLES, SAMPLES_BYTES, Header, check_num_samples, little
 
-MAGIC = b"VQC"
-MAJOR = 1
-HEADER_BYTES = 32
+__all__ = [
+    "HEADER_BYTES",
+    "KINDS",
+    "MAGIC",
+    "MAJOR",
+    "MAX_FRAMES",
+    "MAX_SAMPLES",
+    "PACKET_HEAD_BYTES",
+    "PEELABLE",
+    "Header",
+    "Packet",
+    "Reader",
+    "Summary",
+    "Writer",
+    "check_peelable",
+    "inspect",
+    "peel",
+]
+
 PACKET_HEAD_BYTES = 10
 MAX_FRAMES = 0xFFFF
-MAX_SAMPLES = (1 << 40) - 2
-
-KINDS = {kind.number: kind.name for kind in kinds.KINDS.values() if kind.number is not None}
-"""The kinds of codes, by their number in the header."""
 
 PEELABLE = frozenset(kind.name for kind in kinds.KINDS.values() if kind.has_prefixes)
-"""Those of which the first stages alone can be decoded."""
+"""Kinds of codes of which the first stages alone can be decoded."""
 
 _PLAIN = 0
-_UNKNOWN_SAMPLES = (1 << 40) - 1
-_SAMPLES_BYTES = 5
 _CHUNK_BYTES = 1 << 16
 
-_HEADER_START = struct.Struct("<3sBBBBBBH8s")  # bytes 0..18; u24 and u40 are beyond struct
 _PACKET_HEAD = struct.Struct("<HII")
 _PACKET_HEAD_CHECKED = struct.Struct("<HI")
-
-_KIND_NUMBERS = {kind: number for number, kind in KINDS.items()}
-
-_RANGES = {
-    "payload_coding": (0, 0x0F),
-    "channels": (1, 0xFF),
-    "stages": (1, 0xFF),
-    "bits_per_code": (1, 16),
-    "hop_length": (1, 0xFFFF),
-    "sample_rate": (1, 0xFFFFFF),
-    "source_sample_rate": (1, 0xFFFFFF),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """What the first 32 bytes of a file say. Raises ValueError for values that the format cannot hold."""
-
-    fingerprint: bytes
-    """8 bytes that name the decoder-side weights."""
-    sample_rate: int
-    """Rate of the codec, in Hz."""
-    source_sample_rate: int
-    """Rate of the sound that was encoded, in Hz."""
-    channels: int
-    num_samples: int | None
-    """Samples per channel at the source rate; None while unknown (a live stream)."""
-    hop_length: int
-    """Samples per frame, at the codec rate."""
-    stages: int
-    bits_per_code: int
-    payload_coding: int = 0
-    kind: str = "rvq"
-    """Of codes, one of `KINDS`."""
-    version: tuple[int, int] = (MAJOR, 0)
-
-    def __post_init__(self) -> None:
-        for field, (low, high) in _RANGES.items():
-            value = getattr(self, field)
-            if not low <= value <= high:
-                raise ValueError(f"{field} must be {low} to {high}, not {value}")
-        if self.kind not in KINDS.values():
-            raise ValueError(f"kind must be one of {', '.join(KINDS.values())}, not {self.kind!r}")
-        if len(self.fingerprint) != 8:
-            raise ValueError(f"fingerprint must be 8 bytes, not {len(self.fingerprint)}")
-        if self.num_samples is not None:
-            _check_num_samples(self.num_samples)
-        if self.version[0] != MAJOR or not 0 <= self.version[1] <= 0xFF:
-            raise ValueError(f"version must be ({MAJOR}, 0 to 255), not {self.version}")
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames per second."""
-        return self.sample_rate / self.hop_length
-
-    @property
-    def frame_bits(self) -> int:
-        """Bits of one frame, all channels together, when packed plainly."""
-        return self.channels * self.stages * self.bits_per_code
-
-    @property
-    def bitrate_bps(self) -> float:
-        """Bits per second and channel of the raw codes, without any overhead."""
-        return self.stages * self.bits_per_code * self.frame_rate
-
-    def payload_bytes(self, frames: int) -> int:
-        """Length in bytes of a plainly packed payload of this many frames."""
-        return (frames * self.frame_bits + 7) // 8
-
-    def codec_samples(self, num_samples: int) -> int:
-        """Samples per channel at the codec rate for this many at the source rate."""
-        return -(-num_samples * self.sample_rate // self.source_sample_rate)
-
-    def to_bytes(self) -> bytes:
-        """The 32 bytes that begin a file."""
-        start = _HEADER_START.pack(
-            MAGIC,
-            *self.version,
-            self.payload_coding | _KIND_NUMBERS[self.kind] << 4,
-            self.channels,
-            self.stages,
-            self.bits_per_code,
-            self.hop_length,
-            self.fingerprint,
-        )
-        rates = _little(self.sample_rate, 3) + _little(self.source_sample_rate, 3)
-        samples = _UNKNOWN_SAMPLES if self.num_samples is None else self.num_samples
-        body = start + rates + _little(samples, _SAMPLES_BYTES)
-        return body + _little(_crc16(body), 2)
-
-    @classmethod
-    def from_bytes(cls, data: bytes, name: str = "<stream>") -> "Header":
-        """Parse the first 32 bytes of a file; `name` is for messages.
-
-        Raises NotVqcodecFile if they do not begin with the magic, UnsupportedVersion for another
-        major version or an unknown kind of codes, CorruptFile if there are fewer, the checksum is
-        wrong or a field is out of range.
-        """
-        _check_header_bytes(data, name)
-        (_, major, minor, how, channels, stages, bits, hop, fingerprint) = _HEADER_START.unpack_from(data)
-        kind = _kind(how >> 4, name)
-        samples = int.from_bytes(data[25:30], "little")
-        try:
-            return cls(
-                fingerprint=fingerprint,
-                sample_rate=int.from_bytes(data[19:22], "little"),
-                source_sample_rate=int.from_bytes(data[22:25], "little"),
-                channels=channels,
-                num_samples=None if samples == _UNKNOWN_SAMPLES else samples,
-                hop_length=hop,
-                stages=stages,
-                bits_per_code=bits,
-                payload_coding=how & 0x0F,
-                kind=kind,
-                version=(major, minor),
-            )
-        except ValueError as error:
-            raise CorruptFile(f"{name}: impossible header: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -227,10 +118,10 @@ class Writer:
 
         Raises ValueError if the header says another number, or when called twice.
         """
-        _check_num_samples(num_samples)
+        check_num_samples(num_samples)
         if self.header.num_samples not in (None, num_samples):
             raise ValueError(f"the header says {self.header.num_samples} samples, not {num_samples}")
-        self._write(_packet_bytes(0, _little(num_samples, _SAMPLES_BYTES)))
+        self._write(_packet_bytes(0, little(num_samples, SAMPLES_BYTES)))
         self._finished = True
         if self.header.num_samples is None and self._start is not None:
             self._patch(replace(self.header, num_samples=num_samples), self._start)
@@ -321,7 +212,7 @@ class Reader:
         if header.codec_samples(num_samples) > self.frames * header.hop_length:
             raise self._damaged(f"packets missing before the end packet of {num_samples} samples")
         self.num_samples = num_samples
-        self.offset += PACKET_HEAD_BYTES + _SAMPLES_BYTES
+        self.offset += PACKET_HEAD_BYTES + SAMPLES_BYTES
         if self._file.read(1):
             raise self._damaged("stray data after the end packet")
 
@@ -344,7 +235,7 @@ class Reader:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What `inspect` found in a file. Damaged files count up to the damage."""
+    """The content of a file, as `inspect` returns it. Damaged files count up to the damage."""
 
     header: Header
     packets: int
@@ -388,14 +279,12 @@ def inspect(file: BinaryIO, name: str = "<stream>") -> Summary:
 def peel(reader: Reader, writer_file: BinaryIO, stages: int) -> Header:
     """Copy a file with only its first `stages` stages; needs no model. Returns the new header.
 
-    Raises ValueError if the file has fewer stages, ConfigError if its kind of codes needs them all,
+    Raises ConfigError if the file has fewer stages or its kind of codes needs them all,
     UnsupportedVersion if its payloads are not packed plainly, CorruptFile if it is damaged (whatever
-    was written by then is no whole file).
+    was written by then is not a whole file).
     """
     old = reader.header
-    if not 1 <= stages <= old.stages:
-        raise ValueError(f"can keep 1 to {old.stages} stages, not {stages}")
-    check_peelable(old.kind, old.stages, stages, reader.name)
+    check_peelable(old, stages, reader.name)
     if old.payload_coding != _PLAIN:
         raise UnsupportedVersion(
             f"{reader.name}: payload coding {old.payload_coding} cannot be peeled; decode and encode it anew"
@@ -411,12 +300,14 @@ def peel(reader: Reader, writer_file: BinaryIO, stages: int) -> Header:
     return writer.header
 
 
-def check_peelable(kind: str, stages: int, kept: int, name: str) -> None:
-    """Raise ConfigError if codes of this kind and so many stages are nothing without those that are not kept."""
-    if kept < stages and kind not in PEELABLE:
+def check_peelable(header: Header, kept: int, name: str) -> None:
+    """Raise ConfigError unless the first `kept` stages of such a file can be decoded alone."""
+    if not 1 <= kept <= header.stages:
+        raise ConfigError(f"{name}: can keep 1 to {header.stages} stages, not {kept}")
+    if kept < header.stages and header.kind not in PEELABLE:
         raise ConfigError(
-            f"{name}: {kept} of {stages} stages cannot be kept: {kind} codes stand side by side, none can be left out; "
-            "encode it anew with a model of fewer stages"
+            f"{name}: {kept} of {header.stages} stages cannot be kept: {header.kind} codes stand side by side,"
+            " none can be left out; encode it anew with a model of fewer stages"
         )
 
 
@@ -429,60 +320,21 @@ def _first_bits(payload: bytes, bits: int) -> bytes:
 
 
 def _length_fits(header: Header, frames: int, length: int) -> bool:
-    """Whether a packet of so many frames may have so many payload bytes."""
+    """Tell whether a packet of so many frames may have so many payload bytes."""
     if frames == 0:
-        return length == _SAMPLES_BYTES
+        return length == SAMPLES_BYTES
     plain = header.payload_bytes(frames)
     if header.payload_coding == _PLAIN:
         return length == plain and length <= 0xFFFFFFFF
     return length <= min(2 * plain + 64, 0xFFFFFFFF)
 
 
-def _check_header_bytes(data: bytes, name: str) -> None:
-    if not data:
-        raise NotVqcodecFile(f"{name}: the file is empty")
-    if not data.startswith(MAGIC[: len(data)]):
-        raise NotVqcodecFile(f"{name}: not a .vq file (it does not begin with {MAGIC.decode()!r})")
-    if len(data) >= 5 and data[3] != MAJOR:
-        raise UnsupportedVersion(
-            f"{name}: format version {data[3]}.{data[4]} is unknown to this version, which reads {MAJOR}.x; "
-            "install a newer vqcodec"
-        )
-    if len(data) < HEADER_BYTES:
-        raise CorruptFile(f"{name}: cut short at byte {len(data)}, within the header of {HEADER_BYTES} bytes")
-    if int.from_bytes(data[30:32], "little") != _crc16(data[:30]):
-        raise CorruptFile(f"{name}: damaged header (wrong checksum of bytes 0 to 29)")
-
-
-def _kind(number: int, name: str) -> str:
-    if number not in KINDS:
-        known = ", ".join(f"{number} ({kind})" for number, kind in KINDS.items())
-        raise UnsupportedVersion(
-            f"{name}: codes of kind {number} are unknown to this version, which knows {known}; install a newer vqcodec"
-        )
-    return KINDS[number]
-
-
-def _check_num_samples(num_samples: int) -> None:
-    if not 0 <= num_samples <= MAX_SAMPLES:
-        raise ValueError(f"num_samples must be 0 to {MAX_SAMPLES}, not {num_samples}")
-
-
 def _packet_bytes(frames: int, payload: bytes) -> bytes:
     return _PACKET_HEAD.pack(frames, len(payload), _crc32(frames, payload)) + payload
 
 
-def _crc16(data: bytes) -> int:
-    """CRC-16/IBM-3740: polynomial 0x1021, starting from 0xFFFF."""
-    return binascii.crc_hqx(data, 0xFFFF)
-
-
 def _crc32(frames: int, payload: bytes) -> int:
     return zlib.crc32(payload, zlib.crc32(_PACKET_HEAD_CHECKED.pack(frames, len(payload))))
-
-
-def _little(value: int, length: int) -> bytes:
-    return value.to_bytes(length, "little")
 
 
 def _read_up_to(file: BinaryIO, count: int) -> bytes:
@@ -510,7 +362,7 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 
 
 def _can_patch(file: BinaryIO) -> bool:
-    """Whether bytes already written can be replaced: not in a pipe, nor where writing always appends."""
+    """Tell whether bytes already written can be replaced: not in a pipe, nor where writing always appends."""
     if not file.seekable():
         return False
     if sys.platform == "win32":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -18,9 +16,10 @@ from vqcodec.models import checkpoint, registry
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import DEFAULT_EFFORT, ModelConfig
 
-from . import audio, bitstream, files
-from .encoded import Encoded, Length, read_packets, write_packets
-from .errors import AudioError, ConfigError, CorruptFile, ModelMismatch
+from . import audio, bitstream, checks, files, pipeline
+from .encoded import Encoded, write_packets
+from .errors import ConfigError
+from .pipeline import Counter, FileResult, Length, Progress
 from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
 
 __all__ = ["DEFAULT_BITRATE_BPS", "Codec", "Encoded", "FileResult"]
@@ -28,42 +27,16 @@ __all__ = ["DEFAULT_BITRATE_BPS", "Codec", "Encoded", "FileResult"]
 DEFAULT_BITRATE_BPS = 3000
 """Bitrate of the codes, per channel, where none is asked for."""
 
-MAX_CHANNELS = 255
-
-_RATES = range(1, 1 << 24)  # in Hz, as far as a header goes
 _READ_SAMPLES = 1 << 16
-_FINGERPRINT_DIGITS = 2 * registry.SHORT_FINGERPRINT_BYTES
 
 PathLike: TypeAlias = str | os.PathLike[str]
-Progress: TypeAlias = Callable[[float], None]
-"""Called now and then with the seconds of audio that are done."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileResult:
-    """What `Codec.encode_file` or `Codec.decode_file` did."""
-
-    num_samples: int
-    """Samples per channel of the sound file read or written."""
-    duration_s: float
-    channels: int
-    stages: int
-    """Codes per frame and channel in the `.vq` file."""
-    bytes_in: int
-    """Size of the source; 0 if it is a sound from a pipe."""
-    bytes_out: int
-    """Size of the target; 0 if it is a sound to a pipe."""
-    bitrate_bps: float
-    """Bits of the whole `.vq` file per second of audio, all channels together; 0 without audio."""
-    damage: str | None = None
-    """Why a salvaged file is not complete."""
 
 
 class Codec:
     """Speech -> codes or a `.vq` file, and back, with one model.
 
     Args:
-        model: in evaluation mode, on the device to compute on. `Codec.load` is the usual way to one.
+        model: in evaluation mode, on the device to compute on. `Codec.load` is the usual way to get a codec.
         fingerprint: `checkpoint.fingerprint_of(model)`, if it is known.
     """
 
@@ -84,10 +57,10 @@ class Codec:
 
         Raises:
             ModelMismatch: there is no such model.
-            CorruptFile: the file is damaged, or no model.
+            CorruptFile: the file is damaged, or does not hold a model.
             ConfigError: the device is unknown or absent, or the model has settings unknown to this version.
         """
-        place = _device(device)
+        place = checks.checked_device(device)
         path = registry.find(name_or_path)
         info = registry.describe(path)
         return cls(checkpoint.load(path, place), info.fingerprint, info.decodes)
@@ -163,7 +136,7 @@ class Codec:
             bitrate_bps: bits a second and channel; the nearest possible is used. 3000 by default.
             stages: codes per frame, instead of a bitrate.
             effort: 1 takes the nearest code at every stage; up to 16 searches wider and slower, for a better sound.
-                With 1 alone the first stages are those that would be found without the others.
+                Only with 1 are the first stages the same as without the others.
 
         Returns:
             The codes as a torch tensor on the waveform's device if a tensor was given, as a numpy array otherwise.
@@ -176,12 +149,14 @@ class Codec:
         if isinstance(audio, str | os.PathLike):
             if sample_rate is not None:
                 raise ConfigError("a sample rate goes with a waveform; a file has its own")
-            with _open_sound(audio) as sound:
+            with pipeline.open_sound(audio) as sound:
                 return self._encode(sound.blocks(_READ_SAMPLES), sound.sample_rate, sound.channels, chosen, effort)
-        waveform = _checked_waveform(audio)
-        rate = self.sample_rate if sample_rate is None else _checked_rate(sample_rate)
-        encoded = self._encode([waveform], rate, len(waveform), chosen, effort)
-        return _with_tensor(encoded, audio.device) if isinstance(audio, Tensor) else encoded
+        waveform = checks.checked_waveform(audio)
+        source_rate = self.sample_rate if sample_rate is None else checks.checked_sample_rate(sample_rate)
+        encoded = self._encode([waveform], source_rate, len(waveform), chosen, effort)
+        if isinstance(audio, Tensor):
+            return replace(encoded, codes=torch.as_tensor(encoded.codes).to(audio.device))
+        return encoded
 
     def decode(
         self,
@@ -202,13 +177,13 @@ class Codec:
 
         Returns:
             float32 [channel, sample] in about [-1, 1]: a torch tensor on the device of the codes if they are one, a
-            numpy array otherwise. Of n samples at the source rate there are ceil(n * rate / source rate), so exactly n
-            at the source rate itself. Of bare codes there is all that the frames hold.
+            numpy array otherwise. Of n samples at the source rate there are ceil(n * sample_rate / source rate), so
+            exactly n at the source rate itself. Of bare codes there is all that the frames hold.
 
         Raises:
             ModelMismatch: it was encoded with another model.
             CorruptFile: the file is damaged, or the codes cannot be this model's.
-            NotVqcodecFile, UnsupportedVersion: it is no `.vq` file that this version reads.
+            NotVqcodecFile, UnsupportedVersion: it is not a `.vq` file, or not of a version that this package reads.
             ConfigError: a setting is out of range.
         """
         name = "the encoded sound"
@@ -220,17 +195,18 @@ class Codec:
         if isinstance(encoded, Encoded):
             self._check_header(encoded.header, name)
             length = Length(encoded.num_samples, encoded.source_sample_rate)
-            self._check_frames(encoded.codes.shape[-1], length, name)
+            pipeline.check_frames(encoded.codes.shape[-1], length, self.config, name)
             codes, source_rate = encoded.codes, encoded.source_sample_rate
         else:
             codes, source_rate = encoded, None
             if codes.ndim != 3 or len(codes) == 0:
                 raise ConfigError(f"codes have the shape [channel, stage, frame], not {list(codes.shape)}")
-            length = self._held(codes.shape[-1])
-        rate = self._output_rate(sample_rate, source_rate)
-        decoder = self.decoder(codes.shape[0], stages=_kept(stages, codes.shape[1]), texture=texture)
+            length = pipeline.held_by(codes.shape[-1], self.config)
+        output_rate = self._output_rate(sample_rate, source_rate)
+        checks.check_kept(stages, codes.shape[1])
+        decoder = self.decoder(codes.shape[0], stages=stages, texture=texture)
         plain = codes.cpu().numpy() if isinstance(codes, Tensor) else codes
-        waveform = np.concatenate(list(self._decode([plain], decoder, lambda: length, rate)), axis=-1)
+        waveform = np.concatenate(list(pipeline.decode([plain], decoder, lambda: length, output_rate)), axis=-1)
         return torch.from_numpy(waveform).to(codes.device) if isinstance(codes, Tensor) else waveform
 
     def encoder(
@@ -293,21 +269,21 @@ class Codec:
             VqcodecError: the target exists already or cannot be written.
         """
         encoder_stages = self._stages(bitrate_bps, stages)
-        with _open_sound(source) as sound, files.open_output(target, force) as output:
-            count = _Counter(sound.sample_rate, progress)
+        with pipeline.open_sound(source) as sound, files.open_output(target, force) as output:
+            count = Counter(sound.sample_rate, progress)
             encoder = StreamEncoder(self.model, sound.channels, stages=encoder_stages, effort=effort)
-            header = self._header(None, sound.sample_rate, sound.channels, encoder_stages)
+            header = self.header(None, sound.sample_rate, sound.channels, encoder_stages)
             writer = bitstream.Writer(output, header)
             blocks = count.all_of(sound.blocks(_READ_SAMPLES))
-            write_packets(writer, self._codes(blocks, sound.sample_rate, encoder))
-            _check_not_empty(count.samples, sound.name)
+            write_packets(writer, pipeline.encode(blocks, sound.sample_rate, encoder))
+            checks.check_not_empty(count.samples, sound.name)
             writer.finish(count.samples)
         return FileResult(
             num_samples=count.samples,
             duration_s=count.seconds,
             channels=header.channels,
             stages=header.stages,
-            bytes_in=_size(source),
+            bytes_in=pipeline.size_of(source),
             bytes_out=writer.bytes_written,
             bitrate_bps=writer.bytes_written * 8 / count.seconds,
         )
@@ -317,7 +293,7 @@ class Codec:
         source: PathLike,
         target: PathLike,
         *,
-        rate: int | Literal["source"] | None = None,
+        sample_rate: int | Literal["source"] | None = None,
         stages: int | None = None,
         texture: float = 1.0,
         salvage: bool = False,
@@ -330,7 +306,7 @@ class Codec:
         Args:
             source: "-" is standard input.
             target: "-" is standard output.
-            rate: of the sound in Hz, the codec's by default; "source" is that of the sound encoded.
+            sample_rate: of the sound in Hz, the codec's by default; "source" is that of the sound encoded.
             stages: use only the first so many of the stages there are.
             texture: share of the noise that a model which samples draws with, 0 to 1; see `StreamDecoder`.
             salvage: of a damaged file, decode the whole packets before the damage.
@@ -346,10 +322,12 @@ class Codec:
             reader = bitstream.Reader(file, name, salvage=salvage)
             header = reader.header
             self._check_header(header, name)
-            output_rate = self._output_rate(rate, header.source_sample_rate)
-            decoder = self.decoder(header.channels, stages=_kept(stages, header.stages), texture=texture)
-            count = _Counter(output_rate, progress)
-            parts = self._decode(self._parts(reader), decoder, lambda: self._length(reader), output_rate)
+            output_rate = self._output_rate(sample_rate, header.source_sample_rate)
+            checks.check_kept(stages, header.stages)
+            decoder = self.decoder(header.channels, stages=stages, texture=texture)
+            count = Counter(output_rate, progress)
+            codes = pipeline.codes_of(reader, self.config)
+            parts = pipeline.decode(codes, decoder, lambda: pipeline.length_of(reader, self.config), output_rate)
             with audio.Writer(target, output_rate, header.channels, format=format, force=force) as writer:
                 for part in count.all_of(parts):
                     writer.write(part)
@@ -359,95 +337,27 @@ class Codec:
             channels=header.channels,
             stages=header.stages,
             bytes_in=reader.offset,
-            bytes_out=_size(target),
+            bytes_out=pipeline.size_of(target),
             bitrate_bps=reader.offset * 8 / count.seconds if count.samples else 0.0,
             damage=None if reader.damage is None else str(reader.damage),
         )
 
-    def _encode(self, blocks: Iterable[NDArray[Any]], rate: int, channels: int, stages: int, effort: int) -> Encoded:
-        _check_channels(channels)
-        count = _Counter(rate)
-        encoder = StreamEncoder(self.model, channels, stages=stages, effort=effort)
-        codes = np.concatenate(list(self._codes(count.all_of(blocks), rate, encoder)), axis=-1)
-        _check_not_empty(count.samples, "the waveform")
-        return Encoded(
-            codes=codes,
-            num_samples=count.samples,
-            source_sample_rate=rate,
-            sample_rate=self.sample_rate,
-            hop_length=self.hop_length,
-            bits_per_code=self.config.bits_per_code,
-            fingerprint=self.fingerprint[:_FINGERPRINT_DIGITS],
-            kind=self.config.bottleneck,
-        )
+    def header(self, num_samples: int | None, source_sample_rate: int, channels: int, stages: int) -> bitstream.Header:
+        """Assemble the header of a `.vq` file of this model.
 
-    def _codes(self, blocks: Iterable[NDArray[Any]], rate: int, encoder: StreamEncoder) -> Iterator[NDArray[np.int64]]:
-        """Waveforms [channel, sample] at `rate` -> codes [channel, stage, frame]."""
-        resampler = audio.Resampler(rate, self.sample_rate, encoder.channels)
-        for block in blocks:
-            yield encoder.push(resampler.push(block))
-        yield encoder.push(resampler.flush())
-        yield encoder.flush()
+        Args:
+            num_samples: samples per channel at the source rate; None while unknown.
+            source_sample_rate: of the sound, in Hz.
+            channels: number of channels.
+            stages: codes per frame and channel.
 
-    def _decode(
-        self,
-        parts: Iterable[NDArray[np.int64]],
-        decoder: StreamDecoder,
-        length: Callable[[], Length],
-        rate: int,
-    ) -> Iterator[NDArray[np.float32]]:
-        """Codes [channel, stage, frame] -> waveforms [channel, sample] at `rate`, cut to the `length`.
-
-        The length is asked for once all parts were taken. What exceeds it lies within the last frame, so a part is
-        decoded only after another one was found to follow.
+        Raises:
+            ValueError: the format cannot hold it.
         """
-        resampler = audio.Resampler(self.sample_rate, rate, decoder.channels)
-        given, held = 0, None
-        for part in _pieces(parts, decoder.block_frames):
-            if held is not None:
-                waveform = resampler.push(decoder.push(held))
-                given += waveform.shape[-1]
-                yield waveform
-            held = part
-        end = length()
-        decoder.num_samples = end.at(self.sample_rate)
-        rest = [] if held is None else [resampler.push(decoder.push(held))]
-        rest += [resampler.push(decoder.flush()), resampler.flush()]
-        yield np.concatenate(rest, axis=-1)[:, : end.at(rate) - given]
-
-    def _parts(self, reader: bitstream.Reader) -> Iterator[NDArray[np.int64]]:
-        """The codes of each packet, which must be this model's."""
-        for codes in read_packets(reader):
-            if codes.max() >= self.codebook_size:
-                problem = f"code {codes.max()} before byte {reader.offset}"
-                raise CorruptFile(f"{reader.name}: {problem}, but the codebooks have {self.codebook_size} entries")
-            yield codes
-
-    def _length(self, reader: bitstream.Reader) -> Length:
-        """How long the sound of a file is that was read to its end, or to where it is damaged."""
-        source_rate = reader.header.source_sample_rate
-        if reader.damage is None:
-            assert reader.num_samples is not None
-            length = Length(reader.num_samples, source_rate)
-            self._check_frames(reader.frames, length, reader.name)
-            return length
-        held = self._held(reader.frames)
-        if held.num_samples == 0:
-            raise CorruptFile(f"{reader.damage}; nothing can be saved")
-        if reader.header.num_samples is None:
-            return held
-        whole = Length(reader.header.num_samples, source_rate)
-        return whole if whole.at(self.sample_rate) <= held.num_samples else held
-
-    def _held(self, frames: int) -> Length:
-        """What so many frames hold whole."""
-        return Length(max(0, frames * self.hop_length - self.config.delay), self.sample_rate)
-
-    def _header(self, num_samples: int | None, rate: int, channels: int, stages: int) -> bitstream.Header:
         return bitstream.Header(
-            fingerprint=bytes.fromhex(self.fingerprint[:_FINGERPRINT_DIGITS]),
+            fingerprint=bytes.fromhex(self.fingerprint)[: registry.SHORT_FINGERPRINT_BYTES],
             sample_rate=self.sample_rate,
-            source_sample_rate=rate,
+            source_sample_rate=source_sample_rate,
             channels=channels,
             num_samples=num_samples,
             hop_length=self.hop_length,
@@ -456,26 +366,18 @@ class Codec:
             kind=self.config.bottleneck,
         )
 
-    def _check_header(self, header: bitstream.Header, name: str) -> None:
-        """Refuse what another model encoded, or cannot have been encoded."""
-        wanted = header.fingerprint
-        if not any(bytes.fromhex(known).startswith(wanted) for known in (self.fingerprint, *self.decodes)):
-            this = f"{self.name} ({self.fingerprint[:_FINGERPRINT_DIGITS]})"
-            raise ModelMismatch(f"{name} was encoded with another model than {this}: {registry.whereabouts(wanted)}")
-        c = self.config
-        if header.kind != c.bottleneck:
-            raise CorruptFile(f"{name}: codes of kind {header.kind}, but those of its model are of kind {c.bottleneck}")
-        if header.stages not in c.stage_choices:
-            raise CorruptFile(f"{name}: {header.stages} stages, but the model has {c.num_stages}")
-        found = (header.sample_rate, header.hop_length, header.bits_per_code)
-        if found != (c.sample_rate, c.hop_length, c.bits_per_code):
-            raise CorruptFile(f"{name}: sample rate, hop length or bits per code {found} are not those of its model")
+    def _encode(
+        self, blocks: Iterable[NDArray[Any]], sample_rate: int, channels: int, stages: int, effort: int
+    ) -> Encoded:
+        checks.check_channels(channels)
+        count = Counter(sample_rate)
+        encoder = StreamEncoder(self.model, channels, stages=stages, effort=effort)
+        codes = np.concatenate(list(pipeline.encode(count.all_of(blocks), sample_rate, encoder)), axis=-1)
+        checks.check_not_empty(count.samples, "the waveform")
+        return Encoded(codes=codes, header=self.header(count.samples, sample_rate, channels, stages))
 
-    def _check_frames(self, frames: int, length: Length, name: str) -> None:
-        samples = length.at(self.sample_rate)
-        expected = self.config.num_frames(samples)
-        if frames != expected and (samples or frames):  # no samples may take no frames at all
-            raise CorruptFile(f"{name}: {length.num_samples} samples take {expected} frames, but there are {frames}")
+    def _check_header(self, header: bitstream.Header, name: str) -> None:
+        checks.check_header(header, self.config, (self.fingerprint, *self.decodes), name)
 
     def _stages(self, bitrate_bps: float | None, stages: int | None) -> int:
         if stages is None:
@@ -485,102 +387,11 @@ class Codec:
         self.config.check_stages(stages)
         return stages
 
-    def _output_rate(self, rate: int | str | None, source_rate: int | None) -> int:
-        if rate is None:
+    def _output_rate(self, sample_rate: int | str | None, source_rate: int | None) -> int:
+        if sample_rate is None:
             return self.sample_rate
-        if rate == "source":
+        if sample_rate == "source":
             if source_rate is None:
                 raise ConfigError("bare codes do not know the source's sample rate; give a number")
             return source_rate
-        return _checked_rate(rate)
-
-
-class _Counter:
-    """Counts the samples of waveforms as they pass, and reports the progress."""
-
-    def __init__(self, sample_rate: int, progress: Progress | None = None) -> None:
-        self.samples = 0
-        self._sample_rate = sample_rate
-        self._progress = progress
-
-    @property
-    def seconds(self) -> float:
-        return self.samples / self._sample_rate
-
-    def all_of(self, waveforms: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
-        for waveform in waveforms:
-            yield waveform
-            self.samples += waveform.shape[-1]
-            if self._progress is not None:
-                self._progress(self.seconds)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"the device {name!r} cannot be used; choose auto, cpu or cuda ({reason})") from error
-    return device
-
-
-def _checked_waveform(waveform: NDArray[Any] | Tensor) -> NDArray[np.float32]:
-    """[sample] or [channel, sample] of any floats -> float32 [channel, sample] in [-1, 1], finite."""
-    values = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
-    if values.dtype.kind != "f":
-        raise AudioError(f"a waveform is made of floats in [-1, 1], not {values.dtype}")
-    if values.ndim not in (1, 2):
-        raise AudioError(f"a waveform has the shape [sample] or [channel, sample], not {list(values.shape)}")
-    values = np.atleast_2d(values)
-    finite = np.isfinite(values).all(axis=0)
-    if not finite.all():
-        raise AudioError(f"sample {int(np.argmin(finite))} of the waveform is NaN or infinite")
-    clipped: NDArray[np.float32] = np.clip(values, -1.0, 1.0).astype(np.float32)
-    return clipped
-
-
-def _checked_rate(rate: object) -> int:
-    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate not in _RATES:
-        raise ConfigError(f"a sample rate is a whole number of Hz from {_RATES[0]} to {_RATES[-1]}, not {rate!r}")
-    return int(rate)
-
-
-def _check_channels(channels: int) -> None:
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(f"a file holds 1 to {MAX_CHANNELS} channels, not {channels}")
-
-
-def _check_not_empty(samples: int, name: str) -> None:
-    if samples == 0:
-        raise AudioError(f"{name} holds no samples")
-
-
-def _kept(stages: int | None, available: int) -> int | None:
-    if stages is not None and not 1 <= stages <= available:
-        raise ConfigError(f"there are 1 to {available} stages to decode, not {stages}")
-    return stages
-
-
-def _with_tensor(encoded: Encoded, device: torch.device) -> Encoded:
-    return replace(encoded, codes=torch.as_tensor(encoded.codes).to(device))
-
-
-def _pieces(parts: Iterable[NDArray[np.int64]], size: int) -> Iterator[NDArray[np.int64]]:
-    """Parts of at most `size` frames, so that a long packet takes no more memory than a short one."""
-    for part in parts:
-        for start in range(0, part.shape[-1], size):
-            yield part[..., start : start + size]
-
-
-@contextlib.contextmanager
-def _open_sound(source: PathLike) -> Iterator[audio.Reader]:
-    with audio.Reader(source) as sound:
-        _check_channels(sound.channels)
-        yield sound
-
-
-def _size(path: PathLike) -> int:
-    return 0 if os.fspath(path) == files.STANDARD_STREAM else Path(path).stat().st_size
+        return checks.checked_sample_rate(sample_rate)

@@ -14,51 +14,81 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import bitstream, entropy
-from .audio import resampled_length
 from .errors import ConfigError, CorruptFile, VqcodecError
 from .files import atomic_output
 
 PACKET_S = 5.0
-"""Seconds of audio in each packet, the last one aside."""
+"""Seconds of audio in each packet, except for the last packet."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
-    """What `Codec.encode` returns and `Codec.decode` takes; `to_bytes` and `save` make a `.vq` file of it.
+    """Codes and their header: `Codec.encode` returns it, `Codec.decode` takes it, `to_bytes` and `save` write it.
 
     Raises:
-        ConfigError: the codes are not integers [channel, stage, frame].
+        ConfigError: the codes are not [channel, stage, frame], or not as many as the header says.
     """
 
     codes: NDArray[np.int64] | Tensor
     """[channel, stage, frame], numpy or torch as the waveform was."""
-    num_samples: int
-    """Samples per channel of the sound that was encoded, at its own rate."""
-    source_sample_rate: int
-    """The rate of that sound, in Hz."""
-    sample_rate: int
-    """The codec's rate, in Hz."""
-    hop_length: int
-    """Samples per frame, at the codec's rate."""
-    bits_per_code: int
-    fingerprint: str
-    """First 8 bytes of the model's fingerprint, as 16 hexadecimal digits."""
-    kind: str = "rvq"
-    """Of codes: the model's bottleneck, one of `bitstream.KINDS`."""
+    header: bitstream.Header
+    """The facts of the file; its number of samples is known."""
 
     def __post_init__(self) -> None:
-        if self.codes.ndim != 3 or 0 in self.codes.shape[:2]:
-            raise ConfigError(f"codes have the shape [channel, stage, frame], not {list(self.codes.shape)}")
+        shape = list(self.codes.shape)
+        if self.codes.ndim != 3 or 0 in shape[:2]:
+            raise ConfigError(f"codes have the shape [channel, stage, frame], not {shape}")
+        if shape[:2] != [self.header.channels, self.header.stages]:
+            channels, stages = self.header.channels, self.header.stages
+            raise ConfigError(f"codes of {channels} channels and {stages} stages do not have the shape {shape}")
+        if self.header.num_samples is None:
+            raise ConfigError("the header of an encoded sound says how many samples it has")
+
+    @property
+    def num_samples(self) -> int:
+        """Samples per channel of the sound that was encoded, at its own rate."""
+        assert self.header.num_samples is not None
+        return self.header.num_samples
+
+    @property
+    def source_sample_rate(self) -> int:
+        """Sample rate of that sound, in Hz."""
+        return self.header.source_sample_rate
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate of the codec, in Hz."""
+        return self.header.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per frame, at the codec's rate."""
+        return self.header.hop_length
+
+    @property
+    def bits_per_code(self) -> int:
+        """Bits of one code, packed plainly."""
+        return self.header.bits_per_code
+
+    @property
+    def fingerprint(self) -> str:
+        """First 8 bytes of the model's fingerprint, as 16 hexadecimal digits."""
+        return self.header.fingerprint.hex()
+
+    @property
+    def kind(self) -> str:
+        """Kind of the codes: the model's bottleneck, one of `bitstream.KINDS`."""
+        return self.header.kind
 
     @property
     def channels(self) -> int:
         """Number of channels."""
-        return int(self.codes.shape[0])
+        return self.header.channels
 
     @property
     def stages(self) -> int:
         """Codes per frame and channel."""
-        return int(self.codes.shape[1])
+        return self.header.stages
 
     @property
     def duration_s(self) -> float:
@@ -70,31 +100,14 @@ class Encoded:
         """Bits a second and channel of the raw codes; a file has some overhead besides."""
         return self.header.bitrate_bps
 
-    @property
-    def header(self) -> bitstream.Header:
-        """The header of the file; raises ValueError if the format cannot hold it."""
-        return bitstream.Header(
-            fingerprint=bytes.fromhex(self.fingerprint),
-            sample_rate=self.sample_rate,
-            source_sample_rate=self.source_sample_rate,
-            channels=self.channels,
-            num_samples=self.num_samples,
-            hop_length=self.hop_length,
-            stages=self.stages,
-            bits_per_code=self.bits_per_code,
-            kind=self.kind,
-        )
-
     def with_stages(self, stages: int) -> Encoded:
-        """The same sound at a lower bitrate: only the first `stages` codes of each frame.
+        """Lower the bitrate: return the same sound with only the first `stages` codes of each frame.
 
         Raises:
             ConfigError: there are fewer, none are wanted, or this kind of codes needs them all.
         """
-        if not 1 <= stages <= self.stages:
-            raise ConfigError(f"can keep 1 to {self.stages} stages, not {stages}")
-        bitstream.check_peelable(self.kind, self.stages, stages, "the encoded sound")
-        return replace(self, codes=self.codes[:, :stages])
+        bitstream.check_peelable(self.header, stages, "the encoded sound")
+        return Encoded(codes=self.codes[:, :stages], header=replace(self.header, stages=stages))
 
     def to_bytes(self) -> bytes:
         """The `.vq` file."""
@@ -117,16 +130,8 @@ class Encoded:
         nothing = np.zeros((header.channels, header.stages, 0), np.int64)
         codes = np.concatenate([nothing, *read_packets(reader)], axis=-1)
         assert reader.num_samples is not None
-        return cls(
-            codes=codes,
-            num_samples=reader.num_samples,
-            source_sample_rate=header.source_sample_rate,
-            sample_rate=header.sample_rate,
-            hop_length=header.hop_length,
-            bits_per_code=header.bits_per_code,
-            fingerprint=header.fingerprint.hex(),
-            kind=header.kind,
-        )
+        # What is written of it is of this version, whatever wrote the file.
+        return cls(codes=codes, header=replace(header, num_samples=reader.num_samples, version=(bitstream.MAJOR, 0)))
 
     def save(self, path: str | os.PathLike[str], force: bool = False) -> None:
         """Write a `.vq` file, whole or not at all.
@@ -146,18 +151,6 @@ class Encoded:
         except OSError as error:
             raise VqcodecError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
         return cls.from_bytes(data, os.fspath(path))
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a sound is: `num_samples` per channel at `sample_rate` Hz."""
-
-    num_samples: int
-    sample_rate: int
-
-    def at(self, sample_rate: int) -> int:
-        """Samples at another rate, rounded up."""
-        return resampled_length(self.num_samples, self.sample_rate, sample_rate)
 
 
 def write_packets(writer: bitstream.Writer, parts: Iterable[NDArray[Any]]) -> None:
@@ -192,11 +185,11 @@ def read_packets(reader: bitstream.Reader) -> Iterator[NDArray[np.int64]]:
 
 
 def _regrouped(parts: Iterable[NDArray[Any]], size: int) -> Iterator[NDArray[Any]]:
-    """The same along the last axis, in parts of `size`; the last one may be shorter."""
+    """Regroup arrays along the last axis into parts of `size`; the last part may be shorter."""
     held: list[NDArray[Any]] = []
     for part in parts:
         held.append(part)
-        if sum(one.shape[-1] for one in held) >= size:
+        if sum(codes.shape[-1] for codes in held) >= size:
             whole = np.concatenate(held, axis=-1)
             full = whole.shape[-1] // size * size
             yield from np.split(whole[..., :full], full // size, axis=-1)

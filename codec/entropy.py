@@ -68,7 +68,7 @@ def unpack(payload: bytes, *, channels: int, stages: int, frames: int, bits: int
 
 
 class Decode(Protocol):
-    """What `unpack` is to plain packing: payload -> codes `[channel, stage, frame]`."""
+    """The signature of `unpack`, for any payload coding: payload -> codes `[channel, stage, frame]`."""
 
     def __call__(self, payload: bytes, *, channels: int, stages: int, frames: int, bits: int) -> NDArray[np.int64]: ...
 

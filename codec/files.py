@@ -1,4 +1,7 @@
-"""Outputs that appear whole or not at all: a temporary file beside the target, renamed at success."""
+"""Outputs that appear whole or not at all: a temporary file beside the target, renamed at success.
+
+Imports only errors.py, so that every other module may import it.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +54,12 @@ def open_output(target: str | os.PathLike[str], force: bool = False) -> Iterator
 
 
 @contextlib.contextmanager
-def atomic_output(path: str | os.PathLike[str], force: bool = False) -> Iterator[BinaryIO]:
+def atomic_output(path: str | os.PathLike[str], force: bool = False, durable: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; rename it to `path` if the body succeeds, else remove it.
 
     A crash or Ctrl-C leaves either the old file or the new one. Symbolic links are followed; a device
     or a named pipe (`/dev/null`) is written directly. The mode of a new file is what the umask allows.
+    With `durable` that holds for a power cut, too, which else may leave an empty file under the name.
 
     Raises:
         VqcodecError: `path` is a folder, lies in a folder that does not exist or may not be written,
@@ -73,11 +77,27 @@ def atomic_output(path: str | os.PathLike[str], force: bool = False) -> Iterator
     try:
         with _buffered(raw) as output:
             yield output
+            if durable:
+                with _named_errors(name):
+                    output.flush()
+                    os.fsync(output.fileno())
         with _named_errors(name):
             os.replace(temporary, target)
+            if durable:
+                _sync_folder(target.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut, where the system has a way to."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def check_output(path: str | os.PathLike[str], force: bool = False) -> None:

@@ -34,14 +34,14 @@ Array = TypeVar("Array", NDArray[Any], Tensor)
 
 
 class _BlockStream:
-    """What both directions share: input that waits for its block to fill, and the state of every channel."""
+    """The common part of both directions: input that waits for its block to fill, and the state of every channel."""
 
     def __init__(self, model: Autoencoder, channels: int, stages: int | None, block_frames: int) -> None:
         self.model = model
         self.config = model.config
         self.config.require_codes()
         self.channels = _in_range("channels", channels, None)
-        self.stages = None if stages is None else _in_range("stages", stages, self.config.num_stages)
+        self.stages = None if stages is None else _in_range("stages", stages, None)
         if stages is not None:
             self.config.check_stages(stages)
         self.block_frames = _in_range("block_frames", block_frames, None)

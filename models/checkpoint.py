@@ -20,6 +20,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from vqcodec.errors import CorruptFile, VqcodecError
+from vqcodec.files import atomic_output
 
 from .autoencoder import Autoencoder
 from .config import ModelConfig
@@ -78,7 +79,8 @@ def save(
         metadata["trained_on_scores"] = json.dumps(list(trained_on_scores))
     if training is not None:
         metadata["training"] = json.dumps(training)
-    write_whole(Path(path), to_bytes(tensors, metadata))
+    with atomic_output(path, force=True) as file:
+        file.write(to_bytes(tensors, metadata))
     return fingerprint
 
 
@@ -179,19 +181,3 @@ def _check_finite(tensors: Mapping[str, Tensor], name: str, error: type[VqcodecE
 
 def _count(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() for tensor in tensors.values())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, replacing `path` only once all is written.
-
-    Raises:
-        VqcodecError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise VqcodecError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

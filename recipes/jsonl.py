@@ -28,9 +28,9 @@ def read(path: Path, parse: Callable[[dict[str, Any]], Record]) -> list[Record]:
     Raises:
         ConfigError: a line is damaged.
     """
-    found = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     records = []
-    for number, line in enumerate(found, start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             records.append(parse(json.loads(line)))
         except (ValueError, TypeError, KeyError, AttributeError):

@@ -1,4 +1,4 @@
-"""Worker processes that compute on one thread each, so that CPU seconds mean something."""
+"""Usable CPUs, and worker processes that compute on one thread each, so that CPU seconds mean something."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from vqcodec.errors import VqcodecError
+
+
+def usable_cpus() -> int:
+    """Count the CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager
 def pool(processes: int, finish: bool = True) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes of one thread each.
+    """Open a pool of processes of one thread each.
 
     Args:
         processes: how many.
         finish: they are deaf to Ctrl-C, and so finish what they do; otherwise it ends them at once.
+
+    Raises:
+        VqcodecError: a process died, which ends the body.
     """
     variables = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
     before = {name: os.environ.get(name) for name in variables}
@@ -25,6 +38,11 @@ def pool(processes: int, finish: bool = True) -> Iterator[ProcessPoolExecutor]:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(finish,)) as executor:
             yield executor
+    except BrokenProcessPool:
+        raise VqcodecError(
+            "a worker process died, most likely for lack of memory; what was done is kept:"
+            " give the same command again, with fewer --jobs"
+        ) from None
     finally:
         for name, value in before.items():
             if value is None:

@@ -18,7 +18,7 @@ from synthetic import Sound, voice
 from vqcodec.errors import VqcodecError
 from vqcodec.recipes import config
 from vqcodec.recipes.config import Recipe
-from vqcodec.recipes.data.folders import Example, crop_samples
+from vqcodec.recipes.data.batches import Example, crop_samples
 from vqcodec.recipes.distributed import World, joined
 from vqcodec.recipes.training.step import Trainer
 from vqcodec.recipes.training.train import train

@@ -16,8 +16,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from vqcodec.errors import ConfigError, CorruptFile, UnsupportedVersion
+from vqcodec.files import atomic_output
 
-from ..checkpoint import write_whole
 from .additive import AdditiveQuantizer
 from .base import Quantizer
 from .composite import CompositeQuantizer
@@ -62,7 +62,8 @@ def save(path: str | os.PathLike[str], quantizer: Quantizer) -> None:
     """
     tables = {name: table.cpu().contiguous().clone() for name, table in quantizer.tables().items()}
     metadata = {"format": str(FORMAT), "kind": quantizer.kind, "settings": json.dumps(quantizer.settings())}
-    write_whole(Path(path), to_bytes(tables, metadata))
+    with atomic_output(path, force=True) as file:
+        file.write(to_bytes(tables, metadata))
 
 
 def load(path: str | os.PathLike[str]) -> Quantizer:

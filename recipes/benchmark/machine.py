@@ -12,7 +12,7 @@ import torch
 
 import vqcodec
 
-from ..cpus import usable_cpus
+from ..parallel import usable_cpus
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from vqcodec.codec import Codec, Encoded
 from vqcodec.models.config import DEFAULT_EFFORT
 from vqcodec.models.layers import Stream
-from vqcodec.models.registry import SHORT_FINGERPRINT_BYTES
 from vqcodec.stream import BLOCK_FRAMES
 
 from .measurement import Figure, figure
@@ -59,15 +58,8 @@ def encode(codec: Codec, waveform: NDArray[np.float32], stages: int, place: Plac
             watch.lap(ENCODER)
             codes.append(model.quantizer.encode(latents, stages, DEFAULT_EFFORT))
             watch.lap(QUANTIZER)
-    encoded = Encoded(
-        codes=torch.cat(codes, dim=-1).cpu().numpy(),
-        num_samples=samples,
-        source_sample_rate=codec.sample_rate,
-        sample_rate=codec.sample_rate,
-        hop_length=codec.hop_length,
-        bits_per_code=codec.config.bits_per_code,
-        fingerprint=codec.fingerprint[: 2 * SHORT_FINGERPRINT_BYTES],
-    )
+    header = codec.header(samples, codec.sample_rate, 1, stages)
+    encoded = Encoded(codes=torch.cat(codes, dim=-1).cpu().numpy(), header=header)
     watch.skip()
     data = encoded.to_bytes()
     watch.lap(PACKING)

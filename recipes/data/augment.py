@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import fftconvolve, firwin
 
 from vqcodec import audio
 from vqcodec.errors import ConfigError
@@ -19,11 +20,11 @@ from vqcodec.errors import ConfigError
 from ..config import AugmentConfig
 
 Sound: TypeAlias = NDArray[np.float32]
-"""Of one channel: [sample], in [-1, 1]."""
+"""A waveform of one channel: [sample], in [-1, 1]."""
 
 LOWEST_CUTOFF_HZ = 2000.0
 HIGHEST_CUTOFF = 0.95
-"""Of half the sample rate."""
+"""Highest cutoff frequency, as a share of half the sample rate."""
 REVERBERATION_S = (0.1, 1.0)
 """Range of the time in which a room's response falls by 60 dB."""
 DIRECT_TO_REVERBERANT_DB = (0.0, 15.0)
@@ -36,17 +37,17 @@ _SILENCE = 1e-6  # root mean square under which a sound has no level that noise 
 
 
 class Pair(NamedTuple):
-    """What the codec hears and what it is to give back [sample]."""
+    """The input of the codec and the output that it is trained to give [sample]."""
 
     waveform: Sound
     target: Sound
 
 
 class Background(Protocol):
-    """Where noise comes from."""
+    """A source of noise."""
 
     def crop(self, samples: int, rng: np.random.Generator) -> Sound:
-        """Some noise of any level [sample]."""
+        """Return some noise of any level [sample]."""
 
 
 class PinkNoise:
@@ -167,20 +168,17 @@ def room_response(
 
 
 def low_pass(sample_rate: int, cutoff_hz: float) -> Sound:
-    """The response of a low-pass filter [sample], symmetric: a sinc under a Hann window of 20 ms."""
-    half = round(0.01 * sample_rate)
-    time = np.arange(-half, half + 1)
-    response = np.sinc(2 * cutoff_hz / sample_rate * time) * np.hanning(2 * half + 3)[1:-1]
-    normalised: Sound = (response / response.sum()).astype(np.float32)
-    return normalised
+    """Design a low-pass filter: its response [sample], symmetric, a sinc under a Hann window of 20 ms."""
+    taps = 2 * round(0.01 * sample_rate) + 1
+    response = firwin(taps + 2, cutoff_hz, window="hann", fs=sample_rate)[1:-1]  # a Hann window begins and ends with 0
+    rounded: Sound = response.astype(np.float32)
+    return rounded
 
 
 def _filtered(sound: Sound, response: Sound, delay: int) -> Sound:
-    """A sound's convolution with a response, from sample `delay` on, as long as the sound."""
-    samples = 1 << (len(sound) + len(response) - 2).bit_length()
-    filtered = np.fft.irfft(np.fft.rfft(sound, samples) * np.fft.rfft(response, samples), samples)
-    cut: Sound = filtered[delay : delay + len(sound)].astype(np.float32)
-    return cut
+    """Convolve a sound with a response, from sample `delay` on, as long as the sound."""
+    filtered: Sound = fftconvolve(sound, response)[delay : delay + len(sound)].astype(np.float32)
+    return filtered
 
 
 def _level(sound: NDArray[np.floating]) -> float:

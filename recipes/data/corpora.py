@@ -1,4 +1,4 @@
-"""Folders of recordings -> which corpus, which speaker and which official part each one is of.
+"""Folders of recordings -> the corpus, the speaker and the official part of each recording.
 
 LibriSpeech, LibriTTS, VCTK, Common Voice and LJSpeech are recognised by their layout, as their archives unpack, by
 whatever folder in or above them is named. Anything else is a plain folder, in which each folder of files is a speaker.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
@@ -53,11 +54,11 @@ class Clip(Protocol):
 
     @property
     def recording(self) -> Recording:
-        """What it is of."""
+        """The recording that it is taken from."""
 
     @property
     def samples(self) -> int:
-        """How long it is."""
+        """Its length."""
 
 
 AnyClip = TypeVar("AnyClip", bound=Clip)
@@ -83,8 +84,17 @@ def find(folders: Sequence[Path]) -> list[Recording]:
     return list(recordings.values())
 
 
+def digest(paths: Iterable[Path], settings: Any) -> str:
+    """Return 64 hexadecimal digits that stand for files as they are now, and for settings (as JSON has them)."""
+    facts = [settings]
+    for path in paths:
+        stat = path.stat()
+        facts.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
 def for_training(recordings: Sequence[Recording]) -> list[Recording]:
-    """Those that may be trained on: neither of an official validation part nor of a test part.
+    """Select the recordings that may be trained on: not those of official validation parts or test parts.
 
     Raises:
         AudioError: there are none.
@@ -97,13 +107,13 @@ def for_training(recordings: Sequence[Recording]) -> list[Recording]:
 
 
 def for_validation(recordings: Sequence[Recording]) -> list[Recording]:
-    """Those of official validation parts, in a fixed order that mixes their speakers."""
+    """Select the recordings of official validation parts, in a fixed order that mixes their speakers."""
     chosen = (recording for recording in recordings if recording.split == "validation")
     return sorted(chosen, key=lambda recording: _shuffled(str(recording.path)))
 
 
 def weights_of(corpora: Iterable[str], weights: Mapping[str, float]) -> dict[str, float]:
-    """How much more often than its share of the audio each of these corpora is drawn from; 1 where nothing is said.
+    """Return how much more often than its share of the audio each corpus is drawn from; by default 1.
 
     Raises:
         ConfigError: a weight is of a corpus that is not here, or all of them are 0.
@@ -199,7 +209,7 @@ def _of_folder(path: Path, inside: Path, name: str) -> Recording:
 
 @dataclass(frozen=True)
 class _VoiceTables:
-    """Who speaks in the clips of one language of Common Voice, and which part each speaker belongs to."""
+    """The speakers of the clips of a language of Common Voice, and the official parts of the speakers."""
 
     corpus: str
     speakers: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a prepared corpus holds, and what was left out of it: a pure summary of the lists of its shards."""
+"""The content of a prepared corpus, and what was left out of it: a pure summary of the lists of its shards."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from .shard_format import Facts, Shard, Source
+from .shard_format import Facts, Shard, SourceFile
 
 FULL_SCALE_DB = -0.01
 """A recording that reaches this peak was probably clipped."""
 
 NO_SPLIT = "none"
-"""In place of an official part."""
+"""Name for recordings without an official part."""
 
 
 @dataclass(frozen=True)
-class Summary:
+class CorpusSummary:
     """A corpus, or all of them together, in numbers."""
 
     files: int
-    """As found."""
+    """Files in the folders that were searched."""
     kept: int
     """Files of which something was kept."""
     speakers: int
     recordings: int
-    """As they lie in the shards; a file with long pauses, or a long one, was cut into several."""
+    """Recordings in the shards; a file that is long, or has long pauses, was cut into several."""
     hours_found: float
     hours: float
     hours_silent: float
@@ -45,14 +45,14 @@ class Summary:
     """Recordings that reach full scale."""
 
     @classmethod
-    def of(cls, sources: Sequence[Source], facts: Sequence[Facts]) -> Summary:
+    def of(cls, sources: Sequence[SourceFile], facts: Sequence[Facts]) -> CorpusSummary:
         """Count and measure."""
         kept = [source for source in sources if not source.dropped]
         by_split: defaultdict[str, float] = defaultdict(float)
-        for one in facts:
-            by_split[one.split or NO_SPLIT] += one.samples / one.sample_rate / 3600
+        for fact in facts:
+            by_split[fact.split or NO_SPLIT] += fact.samples / fact.sample_rate / 3600
         cut = [source.silence_s for source in sources if source.dropped in ("", "silent")]
-        levels = np.percentile([one.level_db for one in facts], [5, 50, 95]) if facts else np.zeros(3)
+        levels = np.percentile([fact.level_db for fact in facts], [5, 50, 95]) if facts else np.zeros(3)
         return cls(
             files=len(sources),
             kept=len(kept),
@@ -65,7 +65,7 @@ class Summary:
             dropped=dict(Counter(source.dropped for source in sources if source.dropped)),
             source_rates=dict(sorted(Counter(source.sample_rate for source in sources if source.sample_rate).items())),
             level_db=(round(levels[0], 1), round(levels[1], 1), round(levels[2], 1)),
-            clipped=sum(one.peak_db >= FULL_SCALE_DB for one in facts),
+            clipped=sum(fact.peak_db >= FULL_SCALE_DB for fact in facts),
         )
 
 
@@ -73,8 +73,8 @@ class Summary:
 class Inventory:
     """Everything about a prepared corpus."""
 
-    total: Summary
-    corpora: dict[str, Summary]
+    total: CorpusSummary
+    corpora: dict[str, CorpusSummary]
     """By name."""
     dropped: list[dict[str, str]]
     """Each file that nothing was kept of: path, reason, detail."""
@@ -89,12 +89,14 @@ class Inventory:
         facts = [entry.facts for shard in shards for entry in shard.entries]
         names = sorted({source.corpus for source in sources})
         corpora = {
-            name: Summary.of([s for s in sources if s.corpus == name], [f for f in facts if f.corpus == name])
+            name: CorpusSummary.of([s for s in sources if s.corpus == name], [f for f in facts if f.corpus == name])
             for name in names
         }
         dropped = [{"path": s.path, "reason": s.dropped, "detail": s.detail} for s in sources if s.dropped]
-        return cls(Summary.of(sources, facts), corpora, dropped, len(shards), sum(shard.bytes for shard in shards))
+        return cls(
+            CorpusSummary.of(sources, facts), corpora, dropped, len(shards), sum(shard.bytes for shard in shards)
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return it as JSON has it."""
         return asdict(self)

@@ -7,56 +7,44 @@ sample of the whole, and work that was interrupted goes on behind the last whole
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError, VqcodecError
 
-from ..cpus import usable_cpus
+from ..parallel import usable_cpus
 from . import corpora, shard_format
-from .cleaning import Settings, content_hash, fingerprint, level_db, loud_parts, read_pcm
+from .cleaning import CleaningSettings, level_db, loud_parts, read_pcm
 from .corpora import Recording
+from .duplicates import SHORTEST_SIMILAR_S, KnownSounds, content_hash, fingerprint
 from .inventory import Inventory
-from .shard_format import Facts, Shard, Source
+from .shard_format import Facts, Shard, SourceFile
 
 Report = Callable[[str], None]
 Progress = Callable[[int, str], None]
-"""Called with the files that are done, and a few words."""
+"""A function that is called with the files that are done, and a few words."""
 
 PLAN = "prepare.json"
-"""What a folder of shards is being made of; there from the start."""
+"""File that says what a folder of shards is being made of; written at the start."""
 REPORT = "report.json"
 
 ORDER = {"test": 0, "validation": 1}
-"""What is not trained on comes first: of duplicates the first stays, and no test file is trained on in disguise."""
-
-SIMILAR_BITS = 16
-"""Fingerprints (of 128 bits) that differ in no more are of the same sound. In 11 000 recordings all such pairs were;
-the nearest ones of different sounds were 17 bits apart, most of them 40 and more."""
-SIMILAR_LENGTH = 0.02
-"""Lengths of the same sound differ by no more than this share."""
-SHORTEST_SIMILAR_S = 1.0
-"""Two recordings of one word may sound alike; only copies bit by bit are duplicates among shorter ones."""
+"""Official parts that come first: of duplicates the first stays, and so no test file is trained on in disguise."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done, or to be gone on with."""
+class Preparation:
+    """The work of a run, which may have begun in an earlier run."""
 
     folders: Sequence[Path]
     out: Path
-    settings: Settings
+    settings: CleaningSettings
     recordings: Sequence[Recording]
-    """All of them, in their order."""
+    """All recordings, in the order in which they are prepared."""
     done: Sequence[Shard] = ()
     """The shards that are there already."""
 
@@ -66,7 +54,7 @@ class Plan:
         return sum(len(shard.sources) for shard in self.done)
 
 
-def plan(folders: Sequence[Path], out: Path, settings: Settings, force: bool = False) -> Plan:
+def plan(folders: Sequence[Path], out: Path, settings: CleaningSettings, force: bool = False) -> Preparation:
     """Find the recordings and make `out` ready for their shards, or find part of the work done there already.
 
     Args:
@@ -82,8 +70,12 @@ def plan(folders: Sequence[Path], out: Path, settings: Settings, force: bool = F
     """
     _check(settings)
     recordings = sorted(corpora.find(folders), key=lambda recording: _order(recording, folders))
-    plan = Plan(folders, out, settings, recordings)
-    facts = {"digest": _digest(recordings, settings), "files": len(recordings), "settings": asdict(settings)}
+    plan = Preparation(folders, out, settings, recordings)
+    facts = {
+        "digest": corpora.digest((recording.path for recording in recordings), asdict(settings)),
+        "files": len(recordings),
+        "settings": asdict(settings),
+    }
     if not (out / PLAN).is_file():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise VqcodecError(f"{out} exists and holds no shards; name another folder")
@@ -100,7 +92,7 @@ def plan(folders: Sequence[Path], out: Path, settings: Settings, force: bool = F
     return plan
 
 
-def run(plan: Plan, report: Report, progress: Progress) -> Inventory:
+def run(plan: Preparation, report: Report, progress: Progress) -> Inventory:
     """Write the shards that are missing, the report and, last of all, the index; return what the corpus holds.
 
     Files that cannot be read are named through `report`.
@@ -112,8 +104,8 @@ def run(plan: Plan, report: Report, progress: Progress) -> Inventory:
     shards = list(plan.done)
     cleaned = _told(_judged(_in_order(plan), plan.done), plan.sources_done, report, progress)
     for group in _shardfuls(cleaned, plan.settings.shard_mb * 1e6):
-        sources = [one.source for one in group]
-        parts = [part for one in group for part in one.parts]
+        sources = [file.source for file in group]
+        parts = [part for file in group for part in file.parts]
         if not parts and not shards:
             reasons = ", ".join(sorted({source.dropped for source in sources}))
             raise AudioError(f"nothing is left of {len(sources)} files ({reasons}); there is nothing to write")
@@ -128,38 +120,38 @@ def run(plan: Plan, report: Report, progress: Progress) -> Inventory:
 class _Cleaned:
     """A file as it may go into a shard."""
 
-    source: Source
+    source: SourceFile
     parts: list[tuple[Facts, bytes]] = field(default_factory=list)
 
 
-def _clean(recording: Recording, path: str, settings: Settings) -> _Cleaned:
+def _clean(recording: Recording, path: str, settings: CleaningSettings) -> _Cleaned:
     """Decode a file, cut it and pack it; all that can be done without knowing of the others."""
-    source = Source(path, recording.corpus, recording.speaker, recording.split)
+    source = SourceFile(path, recording.corpus, recording.speaker, recording.split)
     try:
         pcm, found_rate = read_pcm(recording.path, settings.sample_rate)
     except AudioError as error:
         return _Cleaned(replace(source, dropped="unreadable", detail=str(error)))
-    rate = settings.sample_rate
+    sample_rate = settings.sample_rate
     ranges = loud_parts(pcm, settings)
     source = replace(
         source,
         sample_rate=found_rate,
-        duration_s=len(pcm) / rate,
-        silence_s=(len(pcm) - sum(map(len, ranges))) / rate,
+        duration_s=len(pcm) / sample_rate,
+        silence_s=(len(pcm) - sum(map(len, ranges))) / sample_rate,
         dropped="" if ranges else "silent",
         content=content_hash(pcm),
-        fingerprint=fingerprint(pcm, rate) if len(pcm) >= SHORTEST_SIMILAR_S * rate else "",
+        fingerprint=fingerprint(pcm, sample_rate) if len(pcm) >= SHORTEST_SIMILAR_S * sample_rate else "",
     )
     parts = []
     for part in ranges:
         cut = pcm[part.start : part.stop]
         who = (recording.corpus, recording.speaker, recording.split)
-        facts = Facts(path, part.start / rate, *who, rate, len(cut), *level_db(cut))
-        parts.append((facts, audio.to_flac(cut, rate)))
+        facts = Facts(path, part.start / sample_rate, *who, sample_rate, len(cut), *level_db(cut))
+        parts.append((facts, audio.to_flac(cut, sample_rate)))
     return _Cleaned(source, parts)
 
 
-def _in_order(plan: Plan) -> Iterator[_Cleaned]:
+def _in_order(plan: Preparation) -> Iterator[_Cleaned]:
     """Clean the files that are left, in parallel, a few of them ahead of their use."""
     workers = usable_cpus()
     waiting: deque[Future[_Cleaned]] = deque()
@@ -177,106 +169,47 @@ def _in_order(plan: Plan) -> Iterator[_Cleaned]:
 
 def _judged(cleaned: Iterable[_Cleaned], done: Sequence[Shard]) -> Iterator[_Cleaned]:
     """Drop what is a duplicate of something before it."""
-    known = _Known()
+    known = KnownSounds()
     for shard in done:
         for source in shard.sources:
             known.add(source)
-    for one in cleaned:
-        twin = known.twin(one.source)
+    for file in cleaned:
+        twin = known.twin(file.source)
         if twin:
-            yield _Cleaned(replace(one.source, dropped="duplicate", detail=twin))
+            yield _Cleaned(replace(file.source, dropped="duplicate", detail=twin))
         else:
-            known.add(one.source)
-            yield one
+            known.add(file.source)
+            yield file
 
 
 def _told(cleaned: Iterable[_Cleaned], done: int, report: Report, progress: Progress) -> Iterator[_Cleaned]:
     """Pass everything on, and say how it goes."""
     dropped: Counter[str] = Counter()
-    for number, one in enumerate(cleaned, done + 1):
-        if one.source.dropped:
-            dropped[one.source.dropped] += 1
-        if one.source.dropped == "unreadable":
-            report(f"skipped: {one.source.detail}")
+    for number, file in enumerate(cleaned, done + 1):
+        if file.source.dropped:
+            dropped[file.source.dropped] += 1
+        if file.source.dropped == "unreadable":
+            report(f"skipped: {file.source.detail}")
         progress(number, ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())))
-        yield one
+        yield file
 
 
 def _shardfuls(cleaned: Iterable[_Cleaned], room: float) -> Iterator[list[_Cleaned]]:
     """Group what comes by bytes. Whatever was dropped goes with what came before it."""
     group: list[_Cleaned] = []
     size = 0
-    for one in cleaned:
-        added = sum(len(flac) for _, flac in one.parts)
+    for file in cleaned:
+        added = sum(len(flac) for _, flac in file.parts)
         if size and added and size + added > room:
             yield group
             group, size = [], 0
-        group.append(one)
+        group.append(file)
         size += added
     if group:
         yield group
 
 
-class _Known:
-    """The sounds that were kept so far."""
-
-    def __init__(self) -> None:
-        self._contents: dict[str, str] = {}  # content hash -> path
-        self._similar: dict[int, _Prints] = {}  # by length, on a logarithmic scale
-
-    def add(self, source: Source) -> None:
-        """Remember a source, unless it was dropped."""
-        if not source.dropped:
-            self._contents[source.content] = source.path
-            if source.fingerprint:
-                self._similar.setdefault(_length_class(source), _Prints()).add(source)
-
-    def twin(self, source: Source) -> str | None:
-        """The path of what this source is a duplicate of, if of anything; a source that was dropped is of nothing."""
-        if source.dropped:
-            return None
-        return self._contents.get(source.content) or self._similar_to(source)
-
-    def _similar_to(self, source: Source) -> str | None:
-        if not source.fingerprint:
-            return None
-        near = _length_class(source)
-        found = (self._similar[size].find(source) for size in (near - 1, near, near + 1) if size in self._similar)
-        return next(filter(None, found), None)
-
-
-def _length_class(source: Source) -> int:
-    return int(np.floor(np.log(source.duration_s) / np.log1p(SIMILAR_LENGTH)))
-
-
-class _Prints:
-    """Fingerprints of recordings of about one length, in an array that grows."""
-
-    def __init__(self) -> None:
-        self._bits: NDArray[np.uint64] = np.zeros((8, 2), np.uint64)
-        self._sources: list[tuple[str, float]] = []  # path and length in seconds
-
-    def add(self, source: Source) -> None:
-        if len(self._sources) == len(self._bits):
-            self._bits = np.concatenate([self._bits, np.zeros_like(self._bits)])
-        self._bits[len(self._sources)] = _bits(source)
-        self._sources.append((source.path, source.duration_s))
-
-    def find(self, source: Source) -> str | None:
-        """The path of the first that sounds the same."""
-        differing = np.bitwise_count(self._bits[: len(self._sources)] ^ _bits(source)).sum(axis=1)
-        for index in np.flatnonzero(differing <= SIMILAR_BITS):
-            path, duration_s = self._sources[index]
-            if abs(duration_s - source.duration_s) <= SIMILAR_LENGTH * duration_s:
-                return path
-        return None
-
-
-def _bits(source: Source) -> NDArray[np.uint64]:
-    return np.frombuffer(bytes.fromhex(source.fingerprint), np.uint64)
-
-
-def _check(settings: Settings) -> None:
+def _check(settings: CleaningSettings) -> None:
     limits = {
         "sample_rate": (1000, 192_000),
         "shard_mb": (0.01, 1e5),
@@ -299,15 +232,6 @@ def _name(path: Path, folders: Sequence[Path]) -> str:
     """A file's path from the folder on that was searched, whose own name it begins with."""
     folder = next(folder for folder in folders if path.is_relative_to(folder))
     return (Path(folder.resolve().name) / path.relative_to(folder)).as_posix()
-
-
-def _digest(recordings: Sequence[Recording], settings: Settings) -> str:
-    """Stands for the files as they are and the settings."""
-    facts: list[Any] = [asdict(settings)]
-    for recording in recordings:
-        stat = recording.path.stat()
-        facts.append([str(recording.path.resolve()), stat.st_size, stat.st_mtime_ns])
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _whole_shards(out: Path) -> list[Shard]:

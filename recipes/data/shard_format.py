@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -29,12 +28,12 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a recording in a shard."""
+    """The facts of a recording in a shard."""
 
     path: str
     """The file it was cut from, beginning with the name of the folder that was searched."""
     start_s: float
-    """Where in that file."""
+    """Its place in that file."""
     corpus: str
     speaker: str
     split: str | None
@@ -59,26 +58,26 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Source:
-    """What became of a file that a corpus was made of."""
+class SourceFile:
+    """A file that a corpus was made of, and what became of it."""
 
     path: str
     corpus: str
     speaker: str
     split: str | None
     sample_rate: int = 0
-    """In Hz, as it was found; 0 where it could not be read."""
+    """Rate of the file itself in Hz; 0 if it could not be read."""
     duration_s: float = 0.0
     silence_s: float = 0.0
-    """How much of it was cut away as silence."""
+    """Seconds that were cut away as silence."""
     dropped: str = ""
     """Why nothing of it was kept: "unreadable", "silent" or "duplicate"; empty if it was."""
     detail: str = ""
-    """What was wrong with it, or what it is a duplicate of."""
+    """The reason in full: what was wrong with it, or which file it duplicates."""
     content: str = ""
     """A hash of its samples."""
     fingerprint: str = ""
-    """Of how it sounds, for near-duplicates."""
+    """A hash of how it sounds, for near-duplicates."""
 
 
 class Shard(NamedTuple):
@@ -88,12 +87,12 @@ class Shard(NamedTuple):
     bytes: int
     sha256: str
     entries: list[Entry]
-    sources: list[Source]
-    """The files it was made of, and those found unusable on the way."""
+    sources: list[SourceFile]
+    """The files it was made of, unusable files included."""
 
 
 def write_shard(
-    folder: Path, number: int, recordings: Iterable[tuple[Facts, bytes]], sources: Sequence[Source]
+    folder: Path, number: int, recordings: Iterable[tuple[Facts, bytes]], sources: Sequence[SourceFile]
 ) -> Shard:
     """Write a shard of recordings (facts and FLAC file), then its list: where there is a list the shard is whole.
 
@@ -102,7 +101,7 @@ def write_shard(
     """
     tar = folder / f"shard-{number:06}.tar"
     entries = []
-    with atomic_output(tar, force=True) as output:
+    with atomic_output(tar, force=True, durable=True) as output:
         hashed = _Hashed(output)
         with tarfile.open(fileobj=hashed, mode="w|", format=tarfile.USTAR_FORMAT) as archive:  # type: ignore[call-overload]
             for position, (facts, flac) in enumerate(recordings):
@@ -110,8 +109,6 @@ def write_shard(
                 _add(archive, f"{key}.json", json.dumps(asdict(facts)).encode())
                 entries.append(Entry(key, archive.offset + tarfile.BLOCKSIZE, len(flac), zlib.crc32(flac), facts))
                 _add(archive, f"{key}.flac", flac)
-        output.flush()
-        os.fsync(output.fileno())
     shard = Shard(tar, hashed.bytes, hashed.sha256.hexdigest(), entries, list(sources))
     facts_of_it = {"bytes": shard.bytes, "sha256": shard.sha256, "entries": entries, "sources": shard.sources}
     write_json(_list_of(tar), facts_of_it, indent=None)
@@ -119,7 +116,7 @@ def write_shard(
 
 
 def read_shard(tar: Path) -> Shard:
-    """What is known about a shard; the tar file itself is not touched.
+    """Read the list of a shard; the tar file itself is not touched.
 
     Raises:
         CorruptFile: its list is missing or damaged.
@@ -128,7 +125,7 @@ def read_shard(tar: Path) -> Shard:
     values = read_json(path)
     try:
         entries = [Entry(**{**entry, "facts": Facts(**entry["facts"])}) for entry in values["entries"]]
-        sources = [Source(**source) for source in values["sources"]]
+        sources = [SourceFile(**source) for source in values["sources"]]
         return Shard(tar, values["bytes"], values["sha256"], entries, sources)
     except (KeyError, TypeError) as error:
         raise CorruptFile(f"{path} is no list of a shard ({error}); prepare the corpus again") from None
@@ -151,7 +148,7 @@ def write_index(folder: Path, shards: Sequence[Shard], sample_rate: int) -> None
 
 
 def is_corpus(folder: Path) -> bool:
-    """Whether a folder holds shards, whole and ready to train on."""
+    """Tell whether a folder holds shards, whole and ready to train on."""
     return (folder / INDEX).is_file()
 
 
@@ -179,10 +176,8 @@ def read_index(folder: Path) -> tuple[int, list[Path]]:
 
 def write_json(path: Path, values: dict[str, Any], indent: int | None = 1) -> None:
     """Write JSON, dataclasses as objects; the old file or the new one is there at any time."""
-    with atomic_output(path, force=True) as output:
+    with atomic_output(path, force=True, durable=True) as output:
         output.write(json.dumps(values, indent=indent, default=asdict).encode())
-        output.flush()
-        os.fsync(output.fileno())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -215,7 +210,7 @@ class _Hashed:
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    """The same bytes whoever writes them, and when: a member without owner or date."""
+    """Add a member without owner or date, so that the same shard has the same bytes."""
     member = tarfile.TarInfo(name)
     member.size = len(data)
     archive.addfile(member, io.BytesIO(data))

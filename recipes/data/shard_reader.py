@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,34 +24,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from vqcodec import audio
+from vqcodec.audio import Pcm
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 
 from ..config import Recipe
 from ..distributed import World
 from . import corpora, shard_format
-from .augment import Augment
+from .augment import Sound
+from .batches import BatchSource, Example, HeldOut, augmentation, crop_samples, example, leave_signals_to_the_trainer
 from .corpora import Recording
-from .folders import (
-    PCM_SCALE,
-    Example,
-    Folders,
-    Source,
-    augmentation,
-    crop_samples,
-    example,
-    leave_signals_to_the_trainer,
-)
+from .folders import Folders
+from .pcm_cache import Report
 from .shard_format import Entry
-
-Report = Callable[[str], None]
-Pcm = NDArray[np.int16]
 
 SAMPLE_BYTES = 2
 
 
 def open_source(
     recipe: Recipe, folders: Sequence[Path], cache: Path, report: Report, noise: Sequence[Path] = ()
-) -> Source:
+) -> BatchSource:
     """The source that suits the folders: shards that `prepare` wrote, or recordings of any kind.
 
     Arguments and errors are those of `Shards` and `Folders`.
@@ -94,28 +86,30 @@ class Shards:
         self.recipe, self.report = recipe, report
         self.augment = augmentation(recipe, noise, cache, report)
         self.catalogue, stored = _open(folders, recipe.model.sample_rate)
-        recordings = [one.recording for one in stored]
+        recordings = [clip.recording for clip in stored]
         allowed = set(corpora.for_training(recordings))
         weights = corpora.weights_of((recording.corpus for recording in allowed), recipe.data.weights)
-        clips = [one for one in stored if one.recording in allowed and weights[one.recording.corpus] > 0]
-        official, rate = corpora.for_validation(recordings), recipe.model.sample_rate
-        training, held, official_s = corpora.divide(clips, official, recipe.data.validation_s, rate)
-        held += _first(official, stored, round(official_s * rate))
-        self.held_out: Sequence[Example] = HeldOut(self.catalogue, self._readable(held), self.augment)
+        clips = [clip for clip in stored if clip.recording in allowed and weights[clip.recording.corpus] > 0]
+        official, sample_rate = corpora.for_validation(recordings), recipe.model.sample_rate
+        training, held, official_s = corpora.divide(clips, official, recipe.data.validation_s, sample_rate)
+        held += _first(official, stored, round(official_s * sample_rate))
+        self.held_out: Sequence[Example] = HeldOut(
+            [partial(self.catalogue.waveform, row) for row in self._readable(held)], self.augment
+        )
         self.shares = np.zeros(len(stored))
         self._amounts = Counter[str]()
-        for one in training:
-            self.shares[one.row] = one.samples * weights[one.recording.corpus]
-            self._amounts[one.recording.corpus] += one.samples
+        for clip in training:
+            self.shares[clip.row] = clip.samples * weights[clip.recording.corpus]
+            self._amounts[clip.recording.corpus] += clip.samples
 
     def describe(self) -> str:
         """The amounts of audio, in a few words."""
-        rate = 3600 * self.recipe.model.sample_rate
-        hours = ", ".join(f"{name} {samples / rate:.2g} h" for name, samples in self._amounts.most_common())
+        hour = 3600 * self.recipe.model.sample_rate
+        hours = ", ".join(f"{name} {samples / hour:.2g} h" for name, samples in self._amounts.most_common())
         return f"{len(self.catalogue.tars)} shards ({hours}), {len(self.held_out)} recordings held out"
 
     def batches(self, steps: range, world: World, seed: int) -> Iterator[Example]:
-        """This process's share of the batches of these steps [batch, 1, sample], the same whenever asked for."""
+        """Yield this process's share of the batches of these steps [batch, 1, sample], the same in every call."""
         lanes = world.share(self.recipe.data.batch_size)
         workers = min(self.recipe.data.workers, len(lanes))
         reader = _LaneReader(self, steps, lanes, seed)
@@ -123,46 +117,33 @@ class Shards:
         parts = iter(loader)  # each step comes in as many parts as there are workers, which take turns
         told: set[str] = set()
         for _ in steps:
-            together: list[_Part] = [next(parts) for _ in range(max(1, workers))]
+            together: list[_WorkerBatch] = [next(parts) for _ in range(max(1, workers))]
             for problem in [problem for part in together for problem in part.problems if problem not in told]:
                 told.add(problem)
                 self.report(f"skipped: {problem}")
             yield _joined([part.batch for part in together])
 
-    def _readable(self, held: Sequence[_Stored]) -> list[int]:
+    def _readable(self, held: Sequence[_StoredClip]) -> list[int]:
         """The rows of those of the held-out recordings that are whole."""
         whole = []
-        for one in held:
+        for clip in held:
             try:
-                self.catalogue.flac(one.row)
+                self.catalogue.flac(clip.row)
             except VqcodecError as error:
                 self.report(f"skipped: {error}")
             else:
-                whole.append(one.row)
+                whole.append(clip.row)
         return whole
 
 
-class HeldOut(Sequence[Example]):
-    """Whole recordings, read when asked for; they have effects only with `denoise`, as `folders.Recordings` has it."""
-
-    def __init__(self, catalogue: Catalogue, rows: Sequence[int], augment: Augment) -> None:
-        self.catalogue, self.rows, self.augment = catalogue, list(rows), augment
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        return example(self.augment.held_out(_waveform(self.catalogue.pcm(self.rows[index])), index))
-
-
 class Catalogue:
-    """Where each recording lies: columns of numbers, as objects would take more memory than the audio in use."""
+    """The places of all recordings, as columns of numbers: objects would take more memory than the audio in use."""
 
     def __init__(self, tars: Sequence[Path], entries: Sequence[Sequence[Entry]]) -> None:
         self.tars = list(tars)
         self.first_rows = np.cumsum([0, *map(len, entries)])
-        """Of each shard, and behind the last."""
-        columns = [(one.offset, one.bytes, one.crc32, one.facts.samples) for part in entries for one in part]
+        """First row of each shard, and the row behind the last."""
+        columns = [(entry.offset, entry.bytes, entry.crc32, entry.facts.samples) for part in entries for entry in part]
         self._columns = np.array(columns, np.int64).reshape(-1, 4)
 
     def rows(self, shard: int) -> NDArray[np.int64]:
@@ -191,12 +172,16 @@ class Catalogue:
 
         Raises:
             CorruptFile: as `flac` does.
-            AudioError: it is no FLAC file.
+            AudioError: it is not a FLAC file.
         """
         return audio.from_flac(self.flac(row), self.name(row))
 
+    def waveform(self, row: int) -> Sound:
+        """A recording as floats [sample]; the errors are those of `pcm`."""
+        return audio.from_pcm(self.pcm(row))
+
     def name(self, row: int) -> str:
-        """What a recording is called in messages."""
+        """Return what a recording is called in messages."""
         return f"{self._tar(row)}: the recording at byte {self._columns[row, 0]}"
 
     def _tar(self, row: int) -> Path:
@@ -233,16 +218,16 @@ def mixed(crops: int, distance: int, rng: np.random.Generator) -> NDArray[np.int
     return np.argsort(np.arange(crops) + rng.uniform(0, max(1, distance), crops), kind="stable")
 
 
-class _Part(NamedTuple):
-    """What a worker gives for a step."""
+class _WorkerBatch(NamedTuple):
+    """A worker's part of the batch of a step."""
 
     batch: Example
     problems: list[str]
-    """What was found damaged."""
+    """Descriptions of the damage on the way."""
 
 
 @dataclass(frozen=True)
-class _Stored:
+class _StoredClip:
     """A recording in the catalogue and what is known of it, for the time in which it is decided what is trained on."""
 
     recording: Recording
@@ -250,7 +235,7 @@ class _Stored:
     samples: int
 
 
-class _LaneReader(IterableDataset[_Part]):
+class _LaneReader(IterableDataset[_WorkerBatch]):
     """The crops of some lanes, step by step; in a worker, of the worker's part of them."""
 
     def __init__(self, shards: Shards, steps: range, lanes: range, seed: int) -> None:
@@ -262,9 +247,9 @@ class _LaneReader(IterableDataset[_Part]):
         """Crops of a lane in an epoch."""
         self.distance = int(data.buffer_mb * 1e6 / (SAMPLE_BYTES * self.samples * data.batch_size))
         self.damaged: dict[int, str] = {}
-        """What is wrong with which recordings, by their rows."""
+        """Descriptions of damaged recordings, by their rows."""
 
-    def __iter__(self) -> Iterator[_Part]:
+    def __iter__(self) -> Iterator[_WorkerBatch]:
         info = get_worker_info()
         lanes = self.lanes
         if info is not None:
@@ -275,11 +260,11 @@ class _LaneReader(IterableDataset[_Part]):
             batch = [self._example(step, lane, crop) for lane, crop in zip(lanes, crops, strict=True)]
             problems = list(self.damaged.values())[told:]
             told += len(problems)
-            yield _Part(Example(*map(torch.stack, zip(*batch, strict=True))), problems)
+            yield _WorkerBatch(Example(*map(torch.stack, zip(*batch, strict=True))), problems)
 
     def _example(self, step: int, lane: int, crop: Pcm) -> Example:
         rng = np.random.default_rng([self.seed, step * self.batch_size + lane])
-        return example(self.augment(_waveform(crop), rng))
+        return example(self.augment(audio.from_pcm(crop), rng))
 
     def _crops(self, lanes: range) -> Iterator[tuple[Pcm, ...]]:
         """A crop [sample] of each lane for the first step, for the next, and so on through the epochs."""
@@ -327,32 +312,32 @@ class _LaneReader(IterableDataset[_Part]):
         raise CorruptFile(f"no recording in {self.catalogue.tars[0].parent} is readable; prepare the corpus again")
 
 
-def _open(folders: Sequence[Path], sample_rate: int) -> tuple[Catalogue, list[_Stored]]:
+def _open(folders: Sequence[Path], sample_rate: int) -> tuple[Catalogue, list[_StoredClip]]:
     tars: list[Path] = []
     entries: list[list[Entry]] = []
-    stored: list[_Stored] = []
+    stored: list[_StoredClip] = []
     for folder in folders:
-        found_rate, shards = shard_format.read_index(folder)
-        if found_rate != sample_rate:
+        shard_rate, shards = shard_format.read_index(folder)
+        if shard_rate != sample_rate:
             advice = f"prepare them with --sample-rate {sample_rate}"
-            raise ConfigError(f"{folder}: these shards have {found_rate} Hz, the model has {sample_rate}; {advice}")
+            raise ConfigError(f"{folder}: these shards have {shard_rate} Hz, the model has {sample_rate}; {advice}")
         for tar in shards:
             part = shard_format.read_shard(tar).entries
             for row, entry in enumerate(part, len(stored)):
                 facts = entry.facts
                 recording = Recording(folder / facts.path, facts.corpus, facts.speaker, facts.split)
-                stored.append(_Stored(recording, row, facts.samples))
+                stored.append(_StoredClip(recording, row, facts.samples))
             tars.append(tar)
             entries.append(part)
     return Catalogue(tars, entries), stored
 
 
-def _first(official: Sequence[Recording], stored: Sequence[_Stored], samples: int) -> list[_Stored]:
-    """Of as many of the first files as together have so many samples, all parts."""
-    parts: defaultdict[Recording, list[_Stored]] = defaultdict(list)
-    for one in stored:
-        parts[one.recording].append(one)
-    chosen: list[_Stored] = []
+def _first(official: Sequence[Recording], stored: Sequence[_StoredClip], samples: int) -> list[_StoredClip]:
+    """Select all parts of the first files that together have so many samples."""
+    parts: defaultdict[Recording, list[_StoredClip]] = defaultdict(list)
+    for clip in stored:
+        parts[clip.recording].append(clip)
+    chosen: list[_StoredClip] = []
     missing = samples
     for recording in dict.fromkeys(official):
         if missing <= 0:
@@ -360,10 +345,6 @@ def _first(official: Sequence[Recording], stored: Sequence[_Stored], samples: in
         chosen += parts[recording]
         missing -= sum(part.samples for part in parts[recording])
     return chosen
-
-
-def _waveform(pcm: Pcm) -> NDArray[np.float32]:
-    return pcm.astype(np.float32) / np.float32(PCM_SCALE)
 
 
 def _joined(parts: Sequence[Example]) -> Example:

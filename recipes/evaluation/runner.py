@@ -11,7 +11,6 @@ import functools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from vqcodec import audio
 from vqcodec.errors import AudioError, VqcodecError
 
 from .. import parallel
-from ..cpus import usable_cpus
 from ..metrics import FRAME_RATE_HZ, METRICS
 from ..results import Result
 from .comparison import Comparison
@@ -84,7 +82,7 @@ def evaluate(
         for system in comparison.systems
         if (file, system.name) not in done
     ]
-    with parallel.pool(min(jobs or usable_cpus(), max(1, len(todo)))) as pool:
+    with parallel.pool(min(jobs or parallel.usable_cpus(), max(1, len(todo)))) as pool:
         with parallel.interruptions_wait():
             futures = [pool.submit(measure, job) for job in todo]
         _record(todo, futures, store, progress)
@@ -110,11 +108,6 @@ def _record(jobs: Sequence[Job], futures: Sequence[Future[Result | Failure]], st
         started = [future for future in futures if not future.cancel()]
         record(future for future in as_completed(started) if future not in recorded)
         raise
-    except BrokenProcessPool:
-        raise VqcodecError(
-            "a worker process died, most likely for lack of memory; what was done is kept:"
-            " give the same command again, with fewer --jobs"
-        ) from None
 
 
 def measure(job: Job) -> Result | Failure:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from vqcodec.codec import Codec
-from vqcodec.errors import ConfigError, VqcodecError
+from vqcodec.errors import ConfigError
 from vqcodec.models import registry
 
 from .. import parallel
@@ -162,11 +161,6 @@ def _work(todo: Sequence[Job], store: Store, jobs: int, progress: Progress) -> N
         futures = {pool.submit(measure, job): job for job in todo}
         try:
             _record(futures, store, progress)
-        except BrokenProcessPool:
-            raise VqcodecError(
-                "a worker process died, most likely for lack of memory; what was done is kept:"
-                " give the same command again, with fewer --jobs"
-            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -7,7 +7,6 @@ out when it is read, and the one before takes its place.
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -57,20 +56,16 @@ def write(run: Path, name: str, state: dict[str, Any]) -> None:
     Raises:
         VqcodecError: it cannot be written.
     """
-    folder = run / "checkpoints"
-    temporary = folder / "saving.tmp"  # always the same: what a killed process leaves is overwritten
+    path = run / "checkpoints" / name
     try:
-        folder.mkdir(exist_ok=True)
-        with open(temporary, "wb") as file:
+        path.parent.mkdir(exist_ok=True)
+        for leftover in path.parent.glob(".*.part"):  # of a process that was killed
+            leftover.unlink()
+        with atomic_output(path, force=True, durable=True) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave an empty file under the final name
-        os.replace(temporary, folder / name)
-        _sync_folder(folder)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         reason = (isinstance(error, OSError) and error.strerror) or "is the disk full?"
-        raise VqcodecError(f"cannot write {folder / name}: {reason}") from error
+        raise VqcodecError(f"cannot write {path}: {reason}") from error
 
 
 def load(run: Path, report: Report) -> dict[str, Any]:
@@ -206,13 +201,3 @@ def _numbered(run: Path) -> list[Path]:
 def _step_of(path: Path) -> int:
     digits = path.stem.removeprefix("step_")
     return int(digits) if digits.isdecimal() else -1
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlast a power cut, where the system has a way to."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vqcodec.errors import ConfigError
 
 from ..config import Recipe
-from ..data.folders import crop_samples
+from ..data.batches import crop_samples
 from .losses.spectral import windows
 from .validation import OF_CODES, SCORES, listened_to
 

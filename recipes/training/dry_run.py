@@ -16,7 +16,7 @@ from vqcodec.codec import Codec
 
 from ..benchmark.arithmetic import macs_per_s
 from ..config import Recipe
-from ..data.folders import Example, crop_samples
+from ..data.batches import Example, crop_samples
 from ..distributed import World
 from . import memory
 from .checkpoints import KEPT

@@ -28,7 +28,7 @@ from vqcodec.models.bottlenecks.base import Bottleneck, Statistics
 from vqcodec.models.layers import Stream, compress
 
 from ..config import OptimizerConfig, Recipe
-from ..data.folders import Example
+from ..data.batches import Example
 from ..distributed import World
 from .adversarial import Adversary
 from .calibration import calibrate

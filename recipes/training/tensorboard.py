@@ -16,7 +16,7 @@ from vqcodec.errors import ConfigError
 from vqcodec.models.autoencoder import Autoencoder
 
 from ..config import Recipe
-from ..data.folders import Example
+from ..data.batches import Example
 from .losses.spectral import FLOOR, log_magnitude, stft
 from .validation import SHORTEST_S, listened_to, without_codes
 

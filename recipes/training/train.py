@@ -17,7 +17,7 @@ from torch import Tensor
 from vqcodec.errors import ConfigError
 
 from ..config import Recipe
-from ..data.folders import Example, Source
+from ..data.batches import BatchSource, Example
 from ..data.shard_reader import open_source
 from ..distributed import joined
 from . import checkpoints, memory
@@ -129,7 +129,7 @@ def fine_tuning(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"loss": loss, "quantizer": quantizer})
 
 
-def _loop(trainer: Trainer, source: Source, out: Path, display: Display, interrupted: list[int]) -> None:
+def _loop(trainer: Trainer, source: BatchSource, out: Path, display: Display, interrupted: list[int]) -> None:
     """Steps until the run's end or an interruption, with all that is written and said about them."""
     recipe, run = trainer.recipe, trainer.recipe.run
     meter = Meter(recipe.data.batch_size * recipe.data.crop_s)
@@ -161,7 +161,7 @@ def _loop(trainer: Trainer, source: Source, out: Path, display: Display, interru
 
 
 def _steps(
-    trainer: Trainer, source: Source, meter: Meter, interrupted: list[int]
+    trainer: Trainer, source: BatchSource, meter: Meter, interrupted: list[int]
 ) -> Generator[dict[str, Tensor], None, None]:
     """Take the steps up to the run's end, or until one of the processes is interrupted; yields their metrics."""
     run, world = trainer.recipe.run, trainer.world
@@ -181,7 +181,7 @@ def _steps(
             return
 
 
-def _board(trainer: Trainer, source: Source, out: Path, display: Display) -> Board | None:
+def _board(trainer: Trainer, source: BatchSource, out: Path, display: Display) -> Board | None:
     """The run's board, unless it is not wanted or TensorBoard is not installed."""
     if not trainer.recipe.run.tensorboard:
         return None
@@ -192,7 +192,7 @@ def _board(trainer: Trainer, source: Source, out: Path, display: Display) -> Boa
         return None
 
 
-def _kmeans_batches(trainer: Trainer, source: Source) -> Iterator[Example]:
+def _kmeans_batches(trainer: Trainer, source: BatchSource) -> Iterator[Example]:
     """Batches for k-means, drawn with another seed than those of the steps."""
     recipe = trainer.recipe
     for batch in source.batches(range(recipe.quantizer.kmeans_batches), trainer.world, recipe.run.seed + 1):

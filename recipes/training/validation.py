@@ -15,7 +15,7 @@ from vqcodec.models.bottlenecks.codebook import perplexity
 from vqcodec.models.config import ModelConfig
 from vqcodec.models.layers import Stream
 
-from ..data.folders import Example
+from ..data.batches import Example
 from ..metrics import si_sdr
 from .losses.spectral import spectral_losses
 

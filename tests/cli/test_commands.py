@@ -314,7 +314,9 @@ def test_info(run: Run, encoded: Path) -> None:
 
 def test_info_names_the_kind_of_codes(run: Run, encoded: Path) -> None:
     assert json.loads(run("info", encoded, "--json").stdout)["kind"] == "rvq"
-    dataclasses.replace(Encoded.load(encoded), kind="product").save(encoded, force=True)
+    before = Encoded.load(encoded)
+    header = dataclasses.replace(before.header, kind="product")
+    dataclasses.replace(before, header=header).save(encoded, force=True)
     assert json.loads(run("info", encoded, "--json").stdout)["kind"] == "product"
     assert "product" in run("info", encoded).stdout
     assert "codes of kind product" in one_error(run("decode", encoded, "-", "--model", MODEL, code=1))

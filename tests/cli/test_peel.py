@@ -57,7 +57,7 @@ def test_from_pipe_to_pipe() -> None:
 
 @pytest.mark.parametrize("kind", KINDS.values())
 def test_by_kind(kind: str, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    dataclasses.replace(ENCODED, kind=kind).save(source, force=True)
+    dataclasses.replace(ENCODED, header=dataclasses.replace(ENCODED.header, kind=kind)).save(source, force=True)
     target = source.with_name("out.vq")
     if kind in PEELABLE:
         run(source, target, "--stages", 2)

@@ -487,8 +487,8 @@ class Interrupted(io.BytesIO):
 
 
 def test_an_interrupt_inside_of_libsndfile_is_not_lost() -> None:
-    sink = audio._Sink(Interrupted(), 100, "x")
-    with pytest.raises(KeyboardInterrupt), audio._Encoder(sink, "x", 16000, 1, ("WAV", "PCM_16")) as encoder:
+    sink = audio.writer._Sink(Interrupted(), 100, "x")
+    with pytest.raises(KeyboardInterrupt), audio.writer._Encoder(sink, "x", 16000, 1, ("WAV", "PCM_16")) as encoder:
         encoder.write(np.zeros((100_000, 1), np.int32))
 
 
@@ -545,3 +545,9 @@ def test_a_long_vorbis_file_in_one_call(tmp_path: Path) -> None:
     audio.write(tmp_path / "x.ogg", np.zeros((1, samples), np.float32), 16000)
     with audio.Reader(tmp_path / "x.ogg") as reader:
         assert reader.num_samples == samples
+
+
+def test_sixteen_bits_come_back_as_they_were() -> None:
+    levels = np.arange(-(1 << 15), 1 << 15, dtype=np.int16)
+    assert np.array_equal(audio.to_pcm(audio.from_pcm(levels)), levels)
+    assert audio.to_pcm(np.array([-1.0, 1.0], np.float32)).tolist() == [-32_768, 32_767]

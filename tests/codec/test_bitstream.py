@@ -667,7 +667,7 @@ def test_peeling_puts_an_unknown_number_into_the_header() -> None:
 
 @pytest.mark.parametrize("stages", [0, 4])
 def test_peeling_to_stages_that_are_not_there(stages: int) -> None:
-    with pytest.raises(ValueError, match="1 to 3 stages"):
+    with pytest.raises(ConfigError, match="1 to 3 stages"):
         peel(reader_of(SMALL_FILE), io.BytesIO(), stages)
 
 

@@ -324,10 +324,10 @@ def test_files_that_cannot_be(lie: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("frames", [0, CODEC.config.num_frames(0)])
 def test_a_file_without_samples(frames: int, tmp_path: Path) -> None:
     codes = np.zeros((2, 4, frames), np.int64)
-    empty = replace(CODEC.encode(VOICE), codes=codes, num_samples=0)
+    empty = Encoded(codes=codes, header=replace(CODEC.encode(VOICE).header, channels=2, num_samples=0))
     assert CODEC.decode(empty.to_bytes()).shape == (2, 0)
     empty.save(tmp_path / "empty.vq")
-    result = CODEC.decode_file(tmp_path / "empty.vq", tmp_path / "empty.wav", rate="source")
+    result = CODEC.decode_file(tmp_path / "empty.vq", tmp_path / "empty.wav", sample_rate="source")
     assert (result.num_samples, result.duration_s, result.bitrate_bps) == (0, 0, 0)
 
 
@@ -392,7 +392,7 @@ def test_files_and_arrays_give_the_same(folder: Path, name: str) -> None:
     assert result.damage is None
 
     for wanted, sample_rate in ((None, 16_000), ("source", rate), (8000, 8000)):
-        result = CODEC.decode_file(folder / "sound.vq", folder / "back.w64", rate=wanted, force=True)  # type: ignore[arg-type]
+        result = CODEC.decode_file(folder / "sound.vq", folder / "back.w64", sample_rate=wanted, force=True)  # type: ignore[arg-type]
         back, back_rate = audio.read(folder / "back.w64")
         assert back_rate == sample_rate
         expected = CODEC.decode(encoded, sample_rate=wanted)  # type: ignore[arg-type]
@@ -511,7 +511,9 @@ def test_salvage_at_the_source_rate(tmp_path: Path) -> None:
     ends = packet_ends(data)
     for length, exact in ((ends[1] + 1, False), (ends[-1], True)):
         (tmp_path / "cut.vq").write_bytes(data[:length])
-        result = CODEC.decode_file(tmp_path / "cut.vq", tmp_path / "out.wav", rate="source", salvage=True, force=True)
+        result = CODEC.decode_file(
+            tmp_path / "cut.vq", tmp_path / "out.wav", sample_rate="source", salvage=True, force=True
+        )
         held = -(-(500 * HOP - CODEC.config.delay) * 44_100 // 16_000)
         assert result.num_samples == (len(sound) if exact else held)
 
@@ -554,7 +556,7 @@ import resource, torch
 torch.set_num_threads(1)
 {pipe}
 codec.encode_file({sound!r}, {codes!r}, stages=1)
-codec.decode_file({codes!r}, {back!r}, rate="source")
+codec.decode_file({codes!r}, {back!r}, sample_rate="source")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -573,3 +575,11 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         peaks.append(int(done.stdout))
         assert os.path.getsize(names["back"]) == os.path.getsize(sound)
     assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_a_header_that_does_not_fit_the_codes() -> None:
+    encoded = CODEC.encode(VOICE)
+    with pytest.raises(ConfigError, match="codes of 1 channels and 2 stages"):
+        replace(encoded, header=replace(encoded.header, stages=2))
+    with pytest.raises(ConfigError, match="how many samples"):
+        replace(encoded, header=replace(encoded.header, num_samples=None))

@@ -87,7 +87,7 @@ class Vqcodec:
         start = time.process_time()
         codec.encode_file(sound, coded, stages=self.stages, effort=self.effort)
         middle = time.process_time()
-        codec.decode_file(coded, decoded, rate="source")
+        codec.decode_file(coded, decoded, sample_rate="source")
         end = time.process_time()
         codes = Encoded.from_bytes(coded.read_bytes()).codes[0]  # [stage, frame]
         return Coded(

@@ -623,7 +623,8 @@ def test_a_header_of_another_kind(codec: Codec) -> None:
     own = codec.config.bottleneck
     for kind in set(CODED) - {own}:
         with pytest.raises(CorruptFile, match=f"codes of kind {kind}, but those of its model are of kind {own}"):
-            codec.decode(dataclasses.replace(encoded, kind=kind).to_bytes())
+            header = dataclasses.replace(encoded.header, kind=kind)
+            codec.decode(dataclasses.replace(encoded, header=header).to_bytes())
     start = bytearray(encoded.to_bytes())
     start[5] = 0xF0
     start[30:32] = binascii.crc_hqx(bytes(start[:30]), 0xFFFF).to_bytes(2, "little")
@@ -634,7 +635,8 @@ def test_a_header_of_another_kind(codec: Codec) -> None:
 def test_a_header_of_too_few_stages() -> None:
     codec = codec_of("product")
     encoded = codec.encode(VOICE)
-    fewer = dataclasses.replace(encoded, codes=encoded.codes[:, :2])
+    header = dataclasses.replace(encoded.header, stages=2)
+    fewer = Encoded(codes=encoded.codes[:, :2], header=header)
     with pytest.raises(CorruptFile, match="2 stages, but the model has 3"):
         codec.decode(fewer.to_bytes())
 

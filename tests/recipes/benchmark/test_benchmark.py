@@ -22,7 +22,7 @@ from vqcodec.cli.bench import _show, bench
 from vqcodec.errors import ConfigError, ModelMismatch, VqcodecError
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import DEFAULT_EFFORT, ModelConfig
-from vqcodec.recipes import benchmark, cpus
+from vqcodec.recipes import benchmark, parallel
 from vqcodec.recipes.benchmark import arithmetic, compare, machine, neural, processes, report, steps, streaming, tables
 from vqcodec.recipes.benchmark.measurement import Figure, figure
 from vqcodec.recipes.benchmark.report import Report
@@ -685,7 +685,7 @@ def test_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         return made(speed(100))
 
     monkeypatch.setattr(benchmark, "run", look)
-    monkeypatch.setattr(cpus, "usable_cpus", lambda: 12)
+    monkeypatch.setattr(parallel, "usable_cpus", lambda: 12)
     run("--threads", "1, all,3,12", "--neural", "--minutes", "1,10", "--processes", "--bitrates", "1.5,3")
     (settings,) = seen
     assert settings.threads == (1, 12, 3) and settings.bitrates == (1.5, 3.0) and settings.minutes == (1, 10)

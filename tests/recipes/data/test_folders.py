@@ -15,7 +15,9 @@ from vqcodec.recipes import config
 from vqcodec.recipes.config import AugmentConfig, Recipe
 from vqcodec.recipes.data import corpora
 from vqcodec.recipes.data.augment import Augment
-from vqcodec.recipes.data.folders import Corpus, Crops, Folders, Noise
+from vqcodec.recipes.data.batches import Noise
+from vqcodec.recipes.data.folders import Crops, Folders
+from vqcodec.recipes.data.pcm_cache import CachedClip, PcmCache
 from vqcodec.recipes.distributed import World
 
 RATE = 16_000
@@ -38,12 +40,12 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def build(folder: Path, cache: Path) -> tuple[Corpus, list[str]]:
+def build(folder: Path, cache: Path) -> tuple[PcmCache, list[str]]:
     messages: list[str] = []
-    return Corpus.build(corpora.find([folder]), RATE, cache, messages.append), messages
+    return PcmCache.build(corpora.find([folder]), RATE, cache, messages.append), messages
 
 
-def crops_of(corpus: Corpus, seed: int, gain_db: tuple[float, float] = (-12.0, 6.0)) -> Crops:
+def crops_of(corpus: PcmCache, seed: int, gain_db: tuple[float, float] = (-12.0, 6.0)) -> Crops:
     return Crops(corpus, corpus.clips, 4000, Augment(AugmentConfig(), gain_db, RATE), seed)
 
 
@@ -54,6 +56,10 @@ def recipe(*overrides: str) -> Recipe:
 
 def folders(folder: Path, tmp_path: Path, *overrides: str, background: Sequence[Path] = ()) -> Folders:
     return Folders(recipe(*overrides), [folder], tmp_path / "cache", lambda text: None, background)
+
+
+def held_clips(source: Folders) -> list[CachedClip]:
+    return [reader.args[0] for reader in source.held_out.readers]
 
 
 def record(root: Path, *names: str, duration_s: float = 1.0) -> None:
@@ -151,7 +157,7 @@ def test_official_parts_are_validated_on_and_never_trained_on(tmp_path: Path) ->
     record(root, "test-clean/3/1/3-1-0000.flac")
     source = folders(root, tmp_path, "data.validation_s=3.5")
     assert {clip.recording.speaker for clip in source.clips} == {f"librivox/{speaker}" for speaker in range(10, 14)}
-    held = [clip for _, clip in source.held_out.clips]
+    held = held_clips(source)
     assert len(held) == len(source.held_out) == 4  # as many files as there have to be, not the whole part
     assert {clip.recording.speaker for clip in held} == {"librivox/1", "librivox/2"}
     for example, clip in zip(source.held_out, held, strict=True):
@@ -165,11 +171,11 @@ def test_corpora_without_official_parts_have_speakers_held_out(tmp_path: Path) -
     record(tmp_path / "all", *(f"LibriSpeech/dev-clean/{n}/1/{n}-1-0000.flac" for n in range(1, 9)))
     record(tmp_path / "all", *(f"mine/speaker_{n}/a.wav" for n in range(60)))
     source = folders(tmp_path / "all", tmp_path, "data.validation_s=8")
-    held = Counter(clip.recording.corpus for _, clip in source.held_out.clips)
+    held = Counter(clip.recording.corpus for clip in held_clips(source))
     assert held == {"librispeech": 4, "mine": 4}
     trained = {clip.recording.speaker for clip in source.clips}
     assert len(trained) == 60
-    assert trained.isdisjoint(clip.recording.speaker for _, clip in source.held_out.clips)
+    assert trained.isdisjoint(clip.recording.speaker for clip in held_clips(source))
     assert {f"librivox/{n}" for n in range(10, 14)} < trained
 
 
@@ -178,7 +184,7 @@ def test_a_speaker_of_two_corpora_is_not_held_out_of_one(tmp_path: Path) -> None
     record(tmp_path / "all", "LibriSpeech/dev-clean/1/1/1-1-0000.flac")
     record(tmp_path / "all", *(f"LibriTTS/train-clean-100/{n}/1/{n}_1_000000_000000.wav" for n in range(30, 75)))
     source = folders(tmp_path / "all", tmp_path, "data.validation_s=6")
-    held = {clip.recording.speaker for _, clip in source.held_out.clips}
+    held = {clip.recording.speaker for clip in held_clips(source)}
     assert "librivox/1" in held
     assert len(held) == 2
     assert held.isdisjoint(clip.recording.speaker for clip in source.clips)
@@ -234,3 +240,11 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("text")
     with pytest.raises(AudioError, match="none of the 1 audio files"):
         build(tmp_path, tmp_path / "cache")
+
+
+def test_a_recording_of_sixteen_bits_is_cached_as_it_is(tmp_path: Path) -> None:
+    levels = np.random.default_rng(0).integers(-32_768, 32_768, 5000).astype(np.int16)
+    (tmp_path / "speech").mkdir()
+    audio.write(tmp_path / "speech" / "noise.wav", audio.from_pcm(levels)[None], RATE)
+    corpus, _ = build(tmp_path / "speech", tmp_path / "cache")
+    assert np.array_equal(audio.to_pcm(corpus.read(corpus.clips[0])), levels)

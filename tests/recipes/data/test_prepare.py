@@ -16,13 +16,14 @@ from synthetic import noise, silence, voice
 from vqcodec import audio
 from vqcodec.cli.main import app
 from vqcodec.errors import AudioError, ConfigError, VqcodecError
-from vqcodec.recipes.data import prepare, shard_format
-from vqcodec.recipes.data.cleaning import LONGEST_S, Settings, fingerprint, loud_parts
+from vqcodec.recipes.data import duplicates, prepare, shard_format
+from vqcodec.recipes.data.cleaning import LONGEST_S, CleaningSettings, loud_parts
+from vqcodec.recipes.data.duplicates import fingerprint
 from vqcodec.recipes.data.inventory import Inventory
-from vqcodec.recipes.data.shard_format import Source
+from vqcodec.recipes.data.shard_format import SourceFile
 
 RATE = 16_000
-DEFAULTS = Settings()
+DEFAULTS = CleaningSettings()
 
 
 def speech(duration_s: float, seed: int, rate: int = RATE) -> np.ndarray:
@@ -61,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(
-    folder: Path, out: Path, settings: Settings = DEFAULTS, force: bool = False
+    folder: Path, out: Path, settings: CleaningSettings = DEFAULTS, force: bool = False
 ) -> tuple[Inventory, list[str]]:
     messages: list[str] = []
     plan = prepare.plan([folder], out, settings, force)
@@ -169,7 +170,7 @@ def test_long_silence_is_cut_out(folder: Path, tmp_path: Path) -> None:
 def test_parts_between_silences() -> None:
     def parts(*sounds: np.ndarray, **settings: float) -> list[tuple[float, float]]:
         pcm = (np.concatenate(sounds) * 32_767).astype(np.int16)
-        return [(part.start / RATE, part.stop / RATE) for part in loud_parts(pcm, Settings(**settings))]  # type: ignore[arg-type]
+        return [(part.start / RATE, part.stop / RATE) for part in loud_parts(pcm, CleaningSettings(**settings))]  # type: ignore[arg-type]
 
     hiss = noise(1.0, RATE)
     assert parts(hiss, silence(0.9), hiss) == [(0.0, 2.9)]  # a pause
@@ -195,16 +196,16 @@ def test_fingerprints_know_a_sound_again_and_tell_sounds_apart(tmp_path: Path) -
     sounds = [speech(3.0, seed) for seed in range(12)]
     for sound in sounds[:4]:
         copy = audio.read(put(tmp_path / f"{len(list(tmp_path.iterdir()))}.mp3", sound))[0][0]
-        assert distance(sound, 0.1 * sound) <= prepare.SIMILAR_BITS
-        assert distance(sound, copy) <= prepare.SIMILAR_BITS
-        assert distance(sound, audio.resample(sound[None], RATE, 24_000)[0], 24_000) <= prepare.SIMILAR_BITS
+        assert distance(sound, 0.1 * sound) <= duplicates.SIMILAR_BITS
+        assert distance(sound, copy) <= duplicates.SIMILAR_BITS
+        assert distance(sound, audio.resample(sound[None], RATE, 24_000)[0], 24_000) <= duplicates.SIMILAR_BITS
     others = [distance(one, other) for number, one in enumerate(sounds) for other in sounds[:number]]
-    assert min(others) > prepare.SIMILAR_BITS + 8
+    assert min(others) > duplicates.SIMILAR_BITS + 8
 
 
 @pytest.mark.parametrize("stop", [1, 6, 14])
 def test_interrupted_work_goes_on_to_the_same_shards(folder: Path, tmp_path: Path, stop: int) -> None:
-    settings = Settings(shard_mb=0.1)
+    settings = CleaningSettings(shard_mb=0.1)
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     prepared(folder, whole, settings)
     assert len(shards_of(whole)) >= 4
@@ -230,7 +231,7 @@ def test_work_interrupted_before_the_index_is_finished_without_decoding(folder: 
     before = contents(out)
     (out / "index.json").unlink()
     (out / "report.json").unlink()
-    plan = prepare.plan([folder], out, Settings())
+    plan = prepare.plan([folder], out, CleaningSettings())
     assert plan.sources_done == len(plan.recordings)
     prepare.run(plan, [].append, lambda done, text: None)
     assert contents(out) == before
@@ -245,12 +246,12 @@ def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
     assert contents(out) == before
     (out / "index.json").unlink()
     with pytest.raises(ConfigError, match="other files or settings"):
-        prepared(folder, out, Settings(silence_db=-60.0))
+        prepared(folder, out, CleaningSettings(silence_db=-60.0))
     put(folder / "plain" / "late" / "0.wav", speech(1.0, 70))
     with pytest.raises(ConfigError, match="other files or settings"):
         prepared(folder, out)
     (out / "notes.txt").write_text("mine")
-    inventory, _ = prepared(folder, out, Settings(shard_mb=0.1), force=True)
+    inventory, _ = prepared(folder, out, CleaningSettings(shard_mb=0.1), force=True)
     assert inventory.shards > 1
     assert inventory.total.files == 16
     assert (out / "notes.txt").read_text() == "mine"
@@ -260,7 +261,7 @@ def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_shard_is_no_larger_than_asked_for(folder: Path, tmp_path: Path) -> None:
-    prepared(folder, tmp_path / "out", Settings(shard_mb=0.15))
+    prepared(folder, tmp_path / "out", CleaningSettings(shard_mb=0.15))
     for shard in shards_of(tmp_path / "out"):
         assert sum(entry.bytes for entry in shard.entries) <= 150_000 or len(shard.entries) == 1
 
@@ -273,16 +274,16 @@ def test_faults(tmp_path: Path) -> None:
         prepared(tmp_path / "speech", tmp_path / "out")
     assert not shard_format.is_corpus(tmp_path / "out")
     with pytest.raises(ConfigError, match="silence_db = 3 is out of range; choose -120 to -10"):
-        prepared(tmp_path / "speech", tmp_path / "other", Settings(silence_db=3.0))
+        prepared(tmp_path / "speech", tmp_path / "other", CleaningSettings(silence_db=3.0))
     assert not (tmp_path / "other").exists()
 
 
 def test_similar_words_are_no_duplicates_if_they_are_short() -> None:
-    source = Source("a", "c", "s", None, duration_s=0.5, content="1")
-    known = prepare._Known()
+    source = SourceFile("a", "c", "s", None, duration_s=0.5, content="1")
+    known = duplicates.KnownSounds()
     known.add(source)
-    assert known.twin(Source("b", "c", "s", None, duration_s=0.5, content="2")) is None
-    assert known.twin(Source("b", "c", "s", None, duration_s=0.5, content="1")) == "a"
+    assert known.twin(SourceFile("b", "c", "s", None, duration_s=0.5, content="2")) is None
+    assert known.twin(SourceFile("b", "c", "s", None, duration_s=0.5, content="1")) == "a"
 
 
 def run(*arguments: object, code: int = 0) -> tuple[str, str]:

@@ -16,8 +16,9 @@ from vqcodec.errors import ConfigError, CorruptFile
 from vqcodec.recipes import config
 from vqcodec.recipes.config import Recipe
 from vqcodec.recipes.data import prepare, shard_format
-from vqcodec.recipes.data.cleaning import Settings
-from vqcodec.recipes.data.folders import Example, Folders, crop_samples
+from vqcodec.recipes.data.batches import Example, crop_samples
+from vqcodec.recipes.data.cleaning import CleaningSettings
+from vqcodec.recipes.data.folders import Folders
 from vqcodec.recipes.data.shard_format import Facts
 from vqcodec.recipes.data.shard_reader import Shards, mixed, open_source
 from vqcodec.recipes.distributed import World
@@ -343,7 +344,7 @@ def test_training_reads_prepared_folders(tmp_path: Path) -> None:
         (tmp_path / "speech" / str(speaker)).mkdir(parents=True)
         sound = voice(2.0, RATE, seed=speaker) + 0.01 * noise(2.0, RATE, seed=speaker)
         audio.write(tmp_path / "speech" / str(speaker) / "a.wav", sound[None], RATE)
-    plan = prepare.plan([tmp_path / "speech"], tmp_path / "shards", Settings())
+    plan = prepare.plan([tmp_path / "speech"], tmp_path / "shards", CleaningSettings())
     prepare.run(plan, [].append, lambda done, text: None)
     sizes = ["model.latent_dim=8", "model.num_stages=2", "model.codebook_size=8", "model.encoder_width=16"]
     more = ["model.encoder_blocks=1", "model.decoder_width=16", "model.decoder_blocks=1", "run.tensorboard=false"]

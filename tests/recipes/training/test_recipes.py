@@ -7,11 +7,11 @@ import torch
 from typer.testing import CliRunner
 
 from synthetic import voice
-from vqcodec.cli.display import plan_rows
 from vqcodec.cli.main import app
+from vqcodec.cli.training_display import plan_rows
 from vqcodec.errors import ConfigError
 from vqcodec.recipes import config
-from vqcodec.recipes.data.folders import Example, crop_samples
+from vqcodec.recipes.data.batches import Example, crop_samples
 from vqcodec.recipes.distributed import World
 from vqcodec.recipes.training.checks import check
 from vqcodec.recipes.training.dry_run import plan, stretches

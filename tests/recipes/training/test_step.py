@@ -15,7 +15,7 @@ from vqcodec.errors import ConfigError
 from vqcodec.models import checkpoint
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.recipes.config import Recipe
-from vqcodec.recipes.data.folders import Example
+from vqcodec.recipes.data.batches import Example
 from vqcodec.recipes.distributed import World
 from vqcodec.recipes.training.checks import check
 from vqcodec.recipes.training.step import Trainer

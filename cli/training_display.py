@@ -1,4 +1,4 @@
-"""How a training run looks: a live panel on a terminal, else one plain line an update."""
+"""The display of a training run: a live panel on a terminal, else one plain line an update."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def show_plan(plan: Plan) -> None:
 
 
 def _bitrates(model: ModelConfig) -> str:
-    """All that there are: "0.4 to 3.2 kbit/s"."""
+    """Name the bitrates of a model: "0.4 to 3.2 kbit/s"."""
     rates = " to ".join(f"{bps / 1000:g}" for bps in sorted({*model.bitrates_bps[:1], *model.bitrates_bps[-1:]}))
     return f"{rates} kbit/s" if rates else f"no codes ({model.bottleneck})"
 

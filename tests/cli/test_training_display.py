@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from vqcodec.cli import display, progress
-from vqcodec.cli.display import Clock, LiveDisplay, PlainDisplay, clock_time, training_display
+from vqcodec.cli import progress
+from vqcodec.cli import training_display as display
+from vqcodec.cli.training_display import Clock, LiveDisplay, PlainDisplay, clock_time, training_display
 
 METRICS = {"signed": 0.123, "mel": 1.25, "loss": 4.5, "audio_s_per_s": 25.3, "data_share": 0.02}
 

@@ -1,0 +1,119 @@
+"""Checks of what enters `Codec`: waveforms, settings, and files, which must be the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vqcodec.models import registry
+from vqcodec.models.config import ModelConfig
+
+from .errors import AudioError, ConfigError, CorruptFile, ModelMismatch
+from .header import Header
+
+MAX_CHANNELS = 255
+
+_SAMPLE_RATES = range(1, 1 << 24)  # in Hz, as far as a header goes
+
+
+def checked_device(name: str) -> torch.device:
+    """Return the device of this name; "auto" is a GPU if there is one.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"the device {name!r} cannot be used; choose auto, cpu or cuda ({reason})") from error
+    return device
+
+
+def checked_waveform(waveform: NDArray[Any] | Tensor) -> NDArray[np.float32]:
+    """Turn [sample] or [channel, sample] of any floats into float32 [channel, sample] in [-1, 1].
+
+    Raises:
+        AudioError: it has another shape or type, or a sample is NaN or infinite.
+    """
+    values = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
+    if values.dtype.kind != "f":
+        raise AudioError(f"a waveform is made of floats in [-1, 1], not {values.dtype}")
+    if values.ndim not in (1, 2):
+        raise AudioError(f"a waveform has the shape [sample] or [channel, sample], not {list(values.shape)}")
+    values = np.atleast_2d(values)
+    finite = np.isfinite(values).all(axis=0)
+    if not finite.all():
+        raise AudioError(f"sample {int(np.argmin(finite))} of the waveform is NaN or infinite")
+    clipped: NDArray[np.float32] = np.clip(values, -1.0, 1.0).astype(np.float32)
+    return clipped
+
+
+def checked_sample_rate(sample_rate: object) -> int:
+    """Return a sample rate in Hz.
+
+    Raises:
+        ConfigError: no header can hold it.
+    """
+    if (
+        isinstance(sample_rate, bool)
+        or not isinstance(sample_rate, int | np.integer)
+        or sample_rate not in _SAMPLE_RATES
+    ):
+        raise ConfigError(
+            f"a sample rate is a whole number of Hz from {_SAMPLE_RATES[0]} to {_SAMPLE_RATES[-1]}, not {sample_rate!r}"
+        )
+    return int(sample_rate)
+
+
+def check_channels(channels: int) -> None:
+    """Raise AudioError for more channels than a file holds."""
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(f"a file holds 1 to {MAX_CHANNELS} channels, not {channels}")
+
+
+def check_not_empty(samples: int, name: str) -> None:
+    """Raise AudioError for a sound without samples."""
+    if samples == 0:
+        raise AudioError(f"{name} holds no samples")
+
+
+def check_kept(stages: int | None, available: int) -> None:
+    """Raise ConfigError if there are not so many stages to decode."""
+    if stages is not None and not 1 <= stages <= available:
+        raise ConfigError(f"there are 1 to {available} stages to decode, not {stages}")
+
+
+def check_header(header: Header, config: ModelConfig, fingerprints: Sequence[str], name: str) -> None:
+    """Refuse a file that another model encoded, or that no model can have encoded.
+
+    Args:
+        header: of the file.
+        config: of the model that is to decode it.
+        fingerprints: the model's own, and those of earlier models whose files it decodes.
+        name: of the file, for messages.
+
+    Raises:
+        ModelMismatch: the fingerprint is another model's.
+        CorruptFile: the header does not fit the model that it names.
+    """
+    wanted = header.fingerprint
+    if not any(bytes.fromhex(known).startswith(wanted) for known in fingerprints):
+        this = f"{config.name} ({fingerprints[0][: 2 * registry.SHORT_FINGERPRINT_BYTES]})"
+        raise ModelMismatch(f"{name} was encoded with another model than {this}: {registry.whereabouts(wanted)}")
+    if header.kind != config.bottleneck:
+        kinds = f"codes of kind {header.kind}, but those of its model are of kind {config.bottleneck}"
+        raise CorruptFile(f"{name}: {kinds}")
+    if header.stages not in config.stage_choices:
+        raise CorruptFile(f"{name}: {header.stages} stages, but the model has {config.num_stages}")
+    sizes = (header.sample_rate, header.hop_length, header.bits_per_code)
+    if sizes != (config.sample_rate, config.hop_length, config.bits_per_code):
+        raise CorruptFile(f"{name}: sample rate, hop length or bits per code {sizes} are not those of its model")

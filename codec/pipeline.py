@@ -1,0 +1,183 @@
+"""Waveforms of any sample rate -> codes, and codes -> waveforms of any sample rate, cut to their length."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.models.config import ModelConfig
+
+from . import audio, bitstream
+from .checks import check_channels
+from .encoded import read_packets
+from .errors import CorruptFile
+from .files import STANDARD_STREAM
+from .stream import StreamDecoder, StreamEncoder
+
+Progress: TypeAlias = Callable[[float], None]
+"""A function that is called now and then with the seconds of audio that are done."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """The length of a sound: `num_samples` per channel at `sample_rate` Hz."""
+
+    num_samples: int
+    sample_rate: int
+
+    def at(self, sample_rate: int) -> int:
+        """Count its samples at another rate, rounded up."""
+        return audio.resampled_length(self.num_samples, self.sample_rate, sample_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileResult:
+    """The outcome of `Codec.encode_file` or `Codec.decode_file`."""
+
+    num_samples: int
+    """Samples per channel of the sound file read or written."""
+    duration_s: float
+    channels: int
+    stages: int
+    """Codes per frame and channel in the `.vq` file."""
+    bytes_in: int
+    """Size of the source; 0 if it is a sound from a pipe."""
+    bytes_out: int
+    """Size of the target; 0 if it is a sound to a pipe."""
+    bitrate_bps: float
+    """Bits of the whole `.vq` file per second of audio, all channels together; 0 without audio."""
+    damage: str | None = None
+    """Why a salvaged file is not complete."""
+
+
+class Counter:
+    """Counts the samples of waveforms as they pass, and reports the progress."""
+
+    def __init__(self, sample_rate: int, progress: Progress | None = None) -> None:
+        self.samples = 0
+        self._sample_rate = sample_rate
+        self._progress = progress
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of audio so far."""
+        return self.samples / self._sample_rate
+
+    def all_of(self, waveforms: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        """Pass on waveforms [channel, sample]."""
+        for waveform in waveforms:
+            yield waveform
+            self.samples += waveform.shape[-1]
+            if self._progress is not None:
+                self._progress(self.seconds)
+
+
+@contextlib.contextmanager
+def open_sound(source: str | os.PathLike[str]) -> Iterator[audio.Reader]:
+    """Open a sound file that can be encoded.
+
+    Raises:
+        AudioError: it cannot be read, or has too many channels.
+    """
+    with audio.Reader(source) as sound:
+        check_channels(sound.channels)
+        yield sound
+
+
+def size_of(path: str | os.PathLike[str]) -> int:
+    """Return the bytes of a file, 0 for standard input or output."""
+    return 0 if os.fspath(path) == STANDARD_STREAM else Path(path).stat().st_size
+
+
+def encode(blocks: Iterable[NDArray[Any]], sample_rate: int, encoder: StreamEncoder) -> Iterator[NDArray[np.int64]]:
+    """Encode waveforms [channel, sample] at `sample_rate` (Hz) to codes [channel, stage, frame]."""
+    resampler = audio.Resampler(sample_rate, encoder.config.sample_rate, encoder.channels)
+    for block in blocks:
+        yield encoder.push(resampler.push(block))
+    yield encoder.push(resampler.flush())
+    yield encoder.flush()
+
+
+def decode(
+    parts: Iterable[NDArray[np.int64]], decoder: StreamDecoder, length: Callable[[], Length], sample_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    """Decode codes [channel, stage, frame] to waveforms [channel, sample] at `sample_rate` (Hz), cut to the `length`.
+
+    The length is asked for once all parts were taken. What exceeds it lies within the last frame, so a part is
+    decoded only when another one follows.
+    """
+    codec_rate = decoder.config.sample_rate
+    resampler = audio.Resampler(codec_rate, sample_rate, decoder.channels)
+    given, held = 0, None
+    for part in _pieces(parts, decoder.block_frames):
+        if held is not None:
+            waveform = resampler.push(decoder.push(held))
+            given += waveform.shape[-1]
+            yield waveform
+        held = part
+    end = length()
+    decoder.num_samples = end.at(codec_rate)
+    rest = [] if held is None else [resampler.push(decoder.push(held))]
+    rest += [resampler.push(decoder.flush()), resampler.flush()]
+    yield np.concatenate(rest, axis=-1)[:, : end.at(sample_rate) - given]
+
+
+def codes_of(reader: bitstream.Reader, config: ModelConfig) -> Iterator[NDArray[np.int64]]:
+    """Read the codes of each packet, which must be this model's.
+
+    Raises:
+        CorruptFile: as `read_packets` does, or for a code beyond the codebooks.
+    """
+    for codes in read_packets(reader):
+        if codes.max() >= config.codebook_size:
+            problem = f"code {codes.max()} before byte {reader.offset}"
+            raise CorruptFile(f"{reader.name}: {problem}, but the codebooks have {config.codebook_size} entries")
+        yield codes
+
+
+def length_of(reader: bitstream.Reader, config: ModelConfig) -> Length:
+    """Tell how long the sound of a file is that was read to its end, or to where it is damaged.
+
+    Raises:
+        CorruptFile: there are other frames than the sound takes, or nothing whole before the damage.
+    """
+    source_rate = reader.header.source_sample_rate
+    if reader.damage is None:
+        assert reader.num_samples is not None
+        length = Length(reader.num_samples, source_rate)
+        check_frames(reader.frames, length, config, reader.name)
+        return length
+    held = held_by(reader.frames, config)
+    if held.num_samples == 0:
+        raise CorruptFile(f"{reader.damage}; nothing can be saved")
+    if reader.header.num_samples is None:
+        return held
+    whole = Length(reader.header.num_samples, source_rate)
+    return whole if whole.at(config.sample_rate) <= held.num_samples else held
+
+
+def held_by(frames: int, config: ModelConfig) -> Length:
+    """Tell how much sound so many frames hold whole."""
+    return Length(max(0, frames * config.hop_length - config.delay), config.sample_rate)
+
+
+def check_frames(frames: int, length: Length, config: ModelConfig, name: str) -> None:
+    """Raise CorruptFile if a sound of this length takes another number of frames."""
+    samples = length.at(config.sample_rate)
+    expected = config.num_frames(samples)
+    if frames != expected and (samples or frames):  # no samples may take no frames at all
+        raise CorruptFile(f"{name}: {length.num_samples} samples take {expected} frames, but there are {frames}")
+
+
+def _pieces(parts: Iterable[NDArray[np.int64]], size: int) -> Iterator[NDArray[np.int64]]:
+    """Cut parts to at most `size` frames, so that a long packet takes no more memory than a short one."""
+    for part in parts:
+        for start in range(0, part.shape[-1], size):
+            yield part[..., start : start + size]
