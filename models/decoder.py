@@ -102,11 +102,12 @@ class Decoder(nn.Module):
             waveform = self.synthesise(mean, stream)
             return waveform[None], waveform
         spread = coefficients.spread.float()
-        noise = texture_noise(keys.flatten(), 0, spread).unflatten(0, keys.shape)  # [draw + 1, batch, bin, frame]
+        noise = texture_noise(keys.flatten(), 0, spread).view(*keys.shape, *spread.shape[1:])
         whole = with_high(mean, high_part(mean, spread) + spread * noise[:-1])
         decoded = self.textured(Coefficients(mean, spread), noise[-1])
-        drawn = self.synthesise(torch.cat([whole, decoded[None]]).flatten(0, 1), stream).unflatten(0, keys.shape)
-        return drawn[:-1], drawn[-1]
+        drawn = torch.cat([whole, decoded[None]])  # [draw + 1, batch, coefficient, mdct frame]
+        waveforms = self.synthesise(drawn.flatten(0, 1), stream).view(*keys.shape, 1, -1)
+        return waveforms[:-1], waveforms[-1]
 
     def coefficients(self, latents: Tensor, stream: Stream) -> Coefficients:
         """[batch, dim, frame] -> the distribution of the compressed MDCT coefficients, `stride` frames for each."""

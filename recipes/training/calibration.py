@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vqcodec.models.autoencoder import Autoencoder
@@ -13,7 +14,7 @@ from vqcodec.models.decoder import DECODING_KEY, high_part, texture_noise
 from vqcodec.models.layers import Stream, compress, expand
 
 from ..config import TextureConfig
-from ..data.folders import Example
+from ..data.batches import Example
 from .validation import SHORTEST_S, decoder_inputs
 
 LISTENED_S = 120.0
@@ -73,7 +74,7 @@ def _passes(
             yield high_part(target, spread)[..., :frames], high_part(mean, spread)[..., late:], spread[..., late:]
 
 
-def _target(model: Autoencoder, waveform: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def _target(model: Autoencoder, waveform: NDArray[np.float32]) -> Tensor:
     """Compressed MDCT coefficients of [sample], of as many frames as the codec makes of it [1, mdct_hop, frame]."""
     config = model.config
     padded = np.pad(waveform, (0, config.num_frames(len(waveform)) * config.hop_length - len(waveform)))

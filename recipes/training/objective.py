@@ -32,12 +32,12 @@ class Part(NamedTuple):
     """In use, for each item [item]"""
     stages_share: float
     """Their mean over the mean of the whole batch."""
+    keys: Tensor
+    """Of the noise that a stochastic decoder draws with, int64 [draw + 1, item]"""
     noise: Tensor | None
     """White, for what takes the quantizer's place or for a bottleneck that samples [item, dim, frame]; else None."""
     probe: Tensor | None
     """Random signs for the contractive loss [item, dim, frame]; None if it is not in use."""
-    keys: Tensor
-    """Of the noise that a stochastic decoder draws with, int64 [draw + 1, item]"""
 
 
 class Whole(NamedTuple):
@@ -136,7 +136,8 @@ class Objective:
             reference: [item, 1, sample]
             step: of the run.
         """
-        rate, terms = self.recipe.model.sample_rate, {}
+        rate = self.recipe.model.sample_rate
+        terms: dict[str, Tensor] = {}
         if self.handover(step) > 0:
             terms |= energy_score(draws[:, :, 0], reference[:, 0], rate)._asdict()
             for name in used_perceptual(self.recipe.loss):
@@ -157,7 +158,7 @@ class Objective:
 
     def _latent_terms(self, output: Reconstruction, part: Part, whole: Whole) -> dict[str, Tensor]:
         """The bottleneck's own losses, and terms of the latents alone, as far as they are in use."""
-        terms = {}
+        terms: dict[str, Tensor] = {}
         if output.quantized is not None:
             terms |= {name: part.stages_share * value for name, value in output.quantized.losses.items()}
         if whole.activations is not None:

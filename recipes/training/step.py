@@ -230,8 +230,7 @@ class Trainer:
             share = float(stages[here].mean() / stages.mean())
             used = torch.from_numpy(stages[here]).to(self.device)
             drawn = [None if values is None else values[here].to(self.device) for values in (noise, probe)]
-            of_noise = keys[:, here].to(self.device)
-            parts.append(Part(waveform, target, coefficients, used, share, *drawn, of_noise))
+            parts.append(Part(waveform, target, coefficients, used, share, keys[:, here].to(self.device), *drawn))
         return parts
 
     def _draw_stages(self, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -106,7 +106,7 @@ def energy_score(draws: Tensor, target: Tensor, sample_rate: int) -> SpectralLos
     scores = []
     for of_draws, of_target in zip(drawn, wanted, strict=True):
         pairs = zip(of_draws, of_target, strict=True)
-        scores.append(torch.stack([_score(x.unflatten(0, (count, -1)), y) for x, y in pairs]).mean())
+        scores.append(torch.stack([_score(x.reshape(count, -1, *x.shape[1:]), y) for x, y in pairs]).mean())
     return SpectralLosses(*scores)
 
 
