@@ -558,3 +558,18 @@ def test_train_export_encode(run: Run, tmp_path: Path) -> None:
     run("encode", tmp_path / "one/a.wav", "--model", weights)
     run("decode", tmp_path / "one/a.vq", tmp_path / "back.wav", "--model", weights)
     assert soundfile.info(tmp_path / "back.wav").frames == 32000
+
+
+def test_texture_of_a_model_that_samples(run: Run, speech: Path, tmp_path: Path) -> None:
+    run("encode", speech, tmp_path / "a.vq")
+    decoded = {}
+    for texture in ("0", "0.5", "1"):
+        run("decode", tmp_path / "a.vq", tmp_path / f"{texture}.wav", "--texture", texture)
+        decoded[texture] = soundfile.read(tmp_path / f"{texture}.wav")[0]
+    run("decode", tmp_path / "a.vq", tmp_path / "default.wav")
+    assert np.array_equal(soundfile.read(tmp_path / "default.wav")[0], decoded["1"])
+    none, half, whole = (decoded[texture] for texture in ("0", "0.5", "1"))
+    assert 0 < np.square(half - none).sum() < np.square(whole - none).sum()
+    for wrong in ("-0.1", "1.5", "much"):
+        run("decode", tmp_path / "a.vq", tmp_path / "b.wav", "--texture", wrong, code=2)
+    assert not (tmp_path / "b.wav").exists()

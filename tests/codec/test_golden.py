@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqcodec import Codec, Encoded
+from vqcodec import Codec, Encoded, audio
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FINGERPRINT = "5611297bb24039b956b34d1bd4711e8fdd5d866328920dd56bba939e9372d789"
@@ -50,3 +50,17 @@ def test_written_again_byte_for_byte(name: str) -> None:
         assert data[25:30] == b"\xff" * 5
         data = Encoded.from_bytes(data).to_bytes()[:32] + data[32:]
     assert Encoded.from_bytes(data).to_bytes() == data
+
+
+@pytest.mark.parametrize("path", sorted((GOLDEN / "former").glob("*.vq")), ids=lambda path: path.stem)
+def test_weights_that_were_trained_on_decode_the_files_of_the_weights_before(path: Path) -> None:
+    encoded, shipped = Encoded.load(path), Codec.load(device="cpu")
+    assert not shipped.fingerprint.startswith(encoded.fingerprint)
+    assert any(known.startswith(encoded.fingerprint) for known in shipped.decodes)
+    original, _ = audio.read(Path(__file__).parents[2] / "examples" / "hello.wav", 16_000)
+    decoded = shipped.decode(path)
+    assert decoded.shape == original.shape
+    envelopes = [
+        np.abs(sound[0, : original.shape[1] // 800 * 800]).reshape(-1, 800).mean(1) for sound in (original, decoded)
+    ]
+    assert np.corrcoef(*envelopes)[0, 1] > 0.9

@@ -17,7 +17,7 @@ from vqcodec.models import checkpoint
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import DEFAULT_EFFORT
 from vqcodec.models.layers import Stream
-from vqcodec.stream import StreamDecoder, StreamEncoder
+from vqcodec.stream import StreamDecoder, StreamEncoder, soft_limit
 
 MODEL = checkpoint.load(Path(__file__).parents[1] / "golden" / "tiny.safetensors")
 HOP = MODEL.config.hop_length
@@ -280,3 +280,18 @@ def test_the_model_is_left_as_it_was() -> None:
     before = checkpoint.fingerprint_of(model)
     decode(encode(VOICE))
     assert checkpoint.fingerprint_of(model) == before
+
+
+def test_the_limiter_touches_nothing_below_its_threshold() -> None:
+    x = torch.linspace(-0.95, 0.95, 10_001)
+    assert torch.equal(soft_limit(x), x)
+
+
+def test_the_limiter_keeps_peaks_within_full_scale_and_in_order() -> None:
+    x = torch.linspace(0.95, 8.0, 5001, dtype=torch.float64)
+    limited = soft_limit(x)
+    assert limited.max() <= 1
+    assert (limited.diff() >= 0).all() and (limited[:200].diff() > 0).all()
+    assert torch.equal(soft_limit(-x), -limited)
+    slope = limited.diff()[0] / x.diff()[0]
+    assert slope > 0.98  # no corner at the threshold
