@@ -52,8 +52,10 @@ class Decoder(nn.Module):
             self.project_spread = nn.Linear(width, c.spread_bins)
             nn.init.zeros_(self.project_spread.weight)
             nn.init.constant_(self.project_spread.bias, _SPREAD_START)
+            self.register_buffer("noise_table", texture.partial_table(), persistent=False)
             self.register_buffer("texture_mean", torch.ones(c.spread_bins))
             self.register_buffer("texture_scale", torch.ones(c.spread_bins))
+        self.noise_table: Tensor
         self.texture_mean: Tensor
         """Factors of the means in decoding, calibrated after training [spread_bins]."""
         self.texture_scale: Tensor
@@ -74,8 +76,12 @@ class Decoder(nn.Module):
         if coefficients.spread is None:
             return self.synthesise(coefficients.mean, stream)
         first = stream.count(self, coefficients.mean.shape[-1])
-        noise = texture_noise(torch.full((1,), DECODING_KEY, device=latents.device), first, coefficients.spread)
+        noise = self.noise(torch.full((1,), DECODING_KEY, device=latents.device), first, coefficients.spread)
         return self.synthesise(self.textured(coefficients, noise, texture), stream)
+
+    def noise(self, keys: Tensor, first_frame: int, spread: Tensor) -> Tensor:
+        """Noise for the frames and coefficients of `spread` [..., bin, frame], for each key: [key, bin, frame]."""
+        return texture.draws(self.noise_table, keys, first_frame, spread.shape[-1], spread.shape[-2])
 
     def textured(self, coefficients: Coefficients, noise: Tensor, texture: float = 1.0) -> Tensor:
         """Coefficients as decoding draws them, with noise [..., spread_bins, mdct frame]; the shape of the means."""
@@ -102,7 +108,7 @@ class Decoder(nn.Module):
             waveform = self.synthesise(mean, stream)
             return waveform[None], waveform
         spread = coefficients.spread.float()
-        noise = texture_noise(keys.flatten(), 0, spread).view(*keys.shape, *spread.shape[1:])
+        noise = self.noise(keys.flatten(), 0, spread).view(*keys.shape, *spread.shape[1:])
         whole = with_high(mean, high_part(mean, spread) + spread * noise[:-1])
         decoded = self.textured(Coefficients(mean, spread), noise[-1])
         drawn = torch.cat([whole, decoded[None]])  # [draw + 1, batch, coefficient, mdct frame]
@@ -129,11 +135,6 @@ class Decoder(nn.Module):
         with torch.autocast(coefficients.device.type, enabled=False):
             waveform: Tensor = self.inverse_mdct(expand(coefficients.float(), self.power), stream)
         return waveform
-
-
-def texture_noise(keys: Tensor, first_frame: int, spread: Tensor) -> Tensor:
-    """Noise for the frames and coefficients of `spread` [..., bin, frame], for each of the keys [key, bin, frame]."""
-    return texture.draws(keys, first_frame, spread.shape[-1], spread.shape[-2])
 
 
 def high_part(mean: Tensor, spread: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ as easy as 1, 2, 3". All arithmetic is on integers below 2^63.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import torch
@@ -22,10 +21,11 @@ _BIN_STEP = 0x9E3779B9
 """2^32 over the golden ratio: neighbouring coefficients begin far apart."""
 
 
-def draws(keys: Tensor, first_frame: int, frames: int, bins: int) -> Tensor:
-    """Signed draws of mean 0 [key, bin, frame], float32, of the distribution of `partial_table`.
+def draws(table: Tensor, keys: Tensor, first_frame: int, frames: int, bins: int) -> Tensor:
+    """Draws from a table at random [key, bin, frame].
 
     Args:
+        table: values, all as likely [2^TABLE_BITS]; see `partial_table`.
         keys: whole numbers below 2^31, int64 [key]: each is a stream of noise of its own. Its device is the result's.
         first_frame: number of the first frame in the stream.
         frames: how many.
@@ -36,18 +36,17 @@ def draws(keys: Tensor, first_frame: int, frames: int, bins: int) -> Tensor:
     frame_hash = _mix((_mix(keys)[:, None] + frame) & _MASK)  # [key, frame]
     offset = torch.arange(bins, device=device)[:, None] * _BIN_STEP
     hashes = _mix((frame_hash[:, None] + offset) & _MASK)  # [key, bin, frame]
-    return partial_table(device)[hashes >> (32 - TABLE_BITS)]
+    return table[hashes >> (32 - TABLE_BITS)]
 
 
-@functools.cache
-def partial_table(device: torch.device) -> Tensor:
+def partial_table() -> Tensor:
     """sign(cos t) |cos t|^0.3 for t all round the circle [2^12]: the compressed coefficients of a partial of any phase.
 
     In units of 2^-14, so that the values are the same on every machine.
     """
     phase = 2 * math.pi * (torch.arange(1 << TABLE_BITS, dtype=torch.float64) + 0.5) / (1 << TABLE_BITS)
     values = phase.cos().sign() * phase.cos().abs().pow(0.3)
-    return ((values * (1 << 14)).round() / (1 << 14)).float().to(device)
+    return ((values * (1 << 14)).round() / (1 << 14)).float()
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ SMALL = [
     "model.encoder_blocks=1",
     "model.decoder_width=32",
     "model.decoder_blocks=1",
+    "model.decoder_stochastic=false",
     "data.batch_size=6",
     "data.crop_s=0.25",
     "data.workers=0",

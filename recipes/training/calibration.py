@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vqcodec.models.autoencoder import Autoencoder
-from vqcodec.models.decoder import DECODING_KEY, high_part, texture_noise
+from vqcodec.models.decoder import DECODING_KEY, high_part
 from vqcodec.models.layers import Stream, compress, expand
 
 from ..config import TextureConfig
@@ -43,7 +43,7 @@ def calibrate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool
     wanted = drawn = torch.zeros(model.config.spread_bins)
     for target, high, spread in _passes(model, recordings, quantizes):
         keys = torch.full((1,), DECODING_KEY, device=spread.device)
-        sample = high + settings.scale * spread * texture_noise(keys, 0, spread)
+        sample = high + settings.scale * spread * decoder.noise(keys, 0, spread)
         wanted = wanted + _energy(expand(target, model.config.power))
         drawn = drawn + _energy(expand(sample, model.config.power))
     model.train(training)

@@ -165,9 +165,9 @@ class Trainer:
         return metrics | {"gradient_norm": norm, "skipped": torch.tensor(float(self.guard.skipped))}
 
     def calibrate(self, recordings: Sequence[Example]) -> None:
-        """Set how the averaged model decodes, and the model with it, on whole recordings; in all processes alike.
+        """Set how the averaged model decodes, on whole recordings; in all processes alike.
 
-        Nothing happens if its decoder does not sample.
+        At regular steps training hears what is decoded so, too. Nothing happens if the decoder does not sample.
         """
         if not self.recipe.model.decoder_stochastic:
             return
@@ -175,8 +175,9 @@ class Trainer:
         if self.world.leads:
             calibrate(self.averaged, recordings, self.has_codebooks, self.recipe.texture)
         self.world.copy_from_lead([averaged.texture_mean, averaged.texture_scale])
-        ours.texture_mean.copy_(averaged.texture_mean)
-        ours.texture_scale.copy_(averaged.texture_scale)
+        if self.step % self.recipe.run.validate_every == 0:  # and not wherever a run happens to end
+            ours.texture_mean.copy_(averaged.texture_mean)
+            ours.texture_scale.copy_(averaged.texture_scale)
 
     @torch.no_grad()
     def initialise_codebooks(self, batches: Iterable[Example]) -> None:

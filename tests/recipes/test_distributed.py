@@ -32,6 +32,7 @@ JOBS = {
         "phases.decoder_only_from=7",
     ],
     "hierarchical": ["bottleneck.kind=hierarchical", *crew.OF_KIND["hierarchical"], "quantizer.learning=gradient"],
+    "sampled": ["model.decoder_stochastic=true", "loss.mean=0.3"],
     "vae": ["bottleneck.kind=vae", "loss.sparse=2.0", "loss.contractive=1e-3"],
 }
 SIZES = [2, 3]

@@ -345,8 +345,10 @@ def test_weights_of_other_sizes_are_no_beginning(tmp_path: Path) -> None:
         Trainer(recipe(), CPU, World(), tmp_path / "other.safetensors")
 
 
-def test_a_compiled_model_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("samples", ["false", "true"])
+def test_a_compiled_model_takes_the_same_steps(samples: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))  # nothing to build
-    expected, found = take_steps(recipe(), World())[0], take_steps(recipe("run.compile=true"), World())[0]
+    kind = f"model.decoder_stochastic={samples}"
+    expected, found = (take_steps(recipe(kind, f"run.compile={on}"), World())[0] for on in ("false", "true"))
     assert found["model"].keys() == expected["model"].keys()
     assert_close(found["model"], expected["model"], rtol=1e-4, atol=1e-5)
