@@ -1,6 +1,6 @@
 """Draws spectrograms of recordings and of what codecs make of them, side by side, as one picture.
 
-    python docs/make_spectrograms.py OUT.png "Reference=folder" "Before=folder" "After=folder" -- talk:0.5 noise:1.0
+    python docs/make_spectrograms.py OUT.jpg "Reference=folder" "Before=folder" "After=folder" -- talk:0.5 noise:1.0
 
 Every folder has a sound file of each name (whatever its suffix); `talk:0.5` shows a stretch of talk from 0.5 s on.
 """
@@ -31,11 +31,11 @@ def main(out: Path, folders: Sequence[tuple[str, Path]], excerpts: Sequence[tupl
         size = (2.6 * len(folders), 1.5 * len(excerpts))
         figure = Figure(figsize=size, layout="constrained", dpi=110)
         rows = figure.subplots(len(excerpts), len(folders), sharex=True, sharey=True, squeeze=False)
+        for axes, (title, _) in zip(rows[0], folders, strict=True):
+            axes.set_title(title)
         for row, (name, start_s) in zip(rows, excerpts, strict=True):
-            for axes, (title, folder) in zip(row, folders, strict=True):
+            for axes, (_, folder) in zip(row, folders, strict=True):
                 draw(axes, read(folder, name, start_s))
-                if row is rows[0]:
-                    axes.set_title(title)
             row[0].set_ylabel(f"{name[:18]}\nkHz", fontsize=6)
         for axes in rows[-1]:
             axes.set_xlabel("s")
