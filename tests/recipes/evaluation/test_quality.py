@@ -9,22 +9,55 @@ from vqcodec.models import registry
 SPEECH = Path(__file__).resolve().parents[4] / "shared" / "speech" / "dev"
 NOT_AT_16_KHZ = "vctk_48k"
 
-FLOORS = {"1.5 kbit/s": (1.98, 0.88), "3 kbit/s": (2.63, 0.92), "6 kbit/s": (3.2, 0.948)}
+FLOORS = {"1.5 kbit/s": (1.95, 0.868), "3 kbit/s": (2.55, 0.91), "6 kbit/s": (3.08, 0.936)}
 """PESQ-WB and STOI that the model must reach, and the bitrate on disk in terms of that of the codes."""
 
+MOST_LATTICE_DB = 4.0
+"""Buzz at multiples of the frame rate above 1.5 kHz, over that of the recordings; a deterministic decoder had 10.8."""
 
-def test_quality_rises_with_the_bitrate_above_the_floors(tmp_path: Path) -> None:
-    for package in ("pesq", "pystoi"):
+JUDGED = "librispeech_dev_clean"
+"""The recordings that judges score which no loss imitates; they take long."""
+
+JUDGES = {"1.5 kbit/s": (3.44, 3.88), "3 kbit/s": (3.58, 4.1), "6 kbit/s": (3.69, 4.2)}
+"""P.808 and PLCMOS that the model must reach there."""
+
+
+@pytest.fixture
+def folders() -> list[Path]:
+    """The corpora of the development set that are at 16 kHz."""
+    for package in ("pesq", "pystoi", "speechmos"):
         pytest.importorskip(package, reason="the eval extra is not installed")
     if not SPEECH.is_dir():
         pytest.skip("no recorded speech beside the project")
     if registry.DEFAULT not in registry.names():
         pytest.skip("no trained weights in this build")
+    return sorted(folder for folder in SPEECH.iterdir() if folder.is_dir() and folder.name != NOT_AT_16_KHZ)
+
+
+def test_judges_that_the_model_was_not_trained_on(folders: list[Path], tmp_path: Path) -> None:
     from vqcodec.recipes.evaluation.comparison import compare
     from vqcodec.recipes.evaluation.runner import evaluate
     from vqcodec.recipes.evaluation.store import Store
 
-    folders = sorted(folder for folder in SPEECH.iterdir() if folder.is_dir() and folder.name != NOT_AT_16_KHZ)
+    judged = [folder for folder in folders if folder.name == JUDGED]
+    plan = compare(judged, [registry.DEFAULT], [1500, 3000, 6000], scores=["p808", "plcmos", "lattice_db"])
+    evaluation = evaluate(plan, Store(tmp_path / "report"))
+    assert evaluation.failures == ()
+    assert not evaluation.facts.trained_on_scores & {"p808", "plcmos", "lattice_db"}
+    means = {one.system.setting: one.scores for one in evaluation.summaries if one.system.setting in JUDGES}
+    assert list(means) == list(JUDGES)
+    for setting, (p808, plcmos) in JUDGES.items():
+        print(setting, {name: round(score.value, 3) for name, score in means[setting].items()})
+        assert means[setting]["p808"].value >= p808
+        assert means[setting]["plcmos"].value >= plcmos
+        assert means[setting]["lattice_db"].value <= MOST_LATTICE_DB
+
+
+def test_quality_rises_with_the_bitrate_above_the_floors(folders: list[Path], tmp_path: Path) -> None:
+    from vqcodec.recipes.evaluation.comparison import compare
+    from vqcodec.recipes.evaluation.runner import evaluate
+    from vqcodec.recipes.evaluation.store import Store
+
     plan = compare(folders, [registry.DEFAULT], [1500, 3000, 6000], scores=["pesq_wb", "stoi", "si_sdr"])
     evaluation = evaluate(plan, Store(tmp_path / "report"))
     assert evaluation.failures == ()
