@@ -238,10 +238,10 @@ class TextureConfig(_Section):
     """How a stochastic decoder (model.decoder_stochastic) decodes; calibrated on held-out speech at the start of a run
     and before every validation."""
 
-    scale: Share = 0.45
+    scale: Share = 0.35
     """Share of the spreads in use. Draws with all of them are distributed as speech is, each for itself; together they
     sound rough, as neighbours in speech are not independent."""
-    restored: Share = 0.5
+    restored: Share = 0.75
     """Share of the energy in dB, lost by that, that a gain gives back, by coefficient."""
 
 

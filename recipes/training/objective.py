@@ -173,11 +173,10 @@ class Objective:
 
 def loss_weights(config: LossConfig, handover: float) -> dict[str, float]:
     """Weight of each loss term by its name, `handover` of the way from signs to spectra."""
-    spectral = {"mel": config.mel, "magnitude": config.magnitude, "complex": config.complex} | used_perceptual(config)
+    spectral = {name: float(getattr(config, name)) for name in ("mean", "mel", "magnitude", "complex")}
     return {
         "signed": config.signed + handover * (config.signed_final - config.signed),
-        **{name: handover * weight for name, weight in spectral.items()},
-        "mean": config.mean,
+        **{name: handover * weight for name, weight in (spectral | used_perceptual(config)).items()},
         "commitment": config.commitment,
         "codebook": config.codebook,
         "divergence": config.divergence,
