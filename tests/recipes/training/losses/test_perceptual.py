@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from scipy.signal import butter, sosfilt
 
 from synthetic import voice
 from vqcodec.recipes.training.losses.perceptual import intelligibility_loss, loudness_loss, similarity_loss
@@ -107,3 +108,19 @@ def test_loudness_follows_pesq() -> None:
     assert (np.diff(losses) > 0).all() and (np.diff(scores) < 0).all()
     raw = (3.8224 - np.log(4 / (scores - 0.999) - 1)) / 1.3669  # P.862.2 mapped back
     assert np.corrcoef(losses, 4.5 - raw)[0, 1] > 0.97
+
+
+def modulated(gain_db: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise whose octave from 1 to 2 kHz is alternately louder and softer, and the noise itself: [1, sample] both."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE)
+    octave = sosfilt(butter(6, [1000, 2000], "bandpass", fs=RATE, output="sos"), noise)
+    sign = np.sign(np.sin(2 * np.pi * np.arange(len(noise)) / RATE))
+    changed = noise + (10 ** (gain_db * sign / 20) - 1) * octave
+    first, second = (torch.tensor(sound, dtype=torch.float32)[None] for sound in (changed, noise))
+    return first, second
+
+
+def test_a_difference_under_a_quarter_of_the_loudness_is_masked() -> None:
+    """Loudness goes with power^0.23, so 2 dB are 11 % of it, within the dead zone, and 4 dB 24 %, at its edge."""
+    assert loudness_loss(*modulated(2.0), RATE) < 1e-3
+    assert 0.15 < loudness_loss(*modulated(4.0), RATE) < 0.3

@@ -172,3 +172,13 @@ def test_the_relative_error_weighs_items_alike() -> None:
     half = torch.stack([target[0], torch.zeros_like(target[1])])
     torch.testing.assert_close(relative_error(half, target), torch.tensor(0.5), atol=3e-3, rtol=0)
     assert relative_error(torch.zeros(1, 30, 40), torch.zeros(1, 30, 40)) == 0
+
+
+@pytest.mark.parametrize("focus", [0.0, 1.0, 2.0, 3.0])
+def test_the_focus_is_the_exponent_of_the_weight(focus: float) -> None:
+    """An error of 0.1 at a coefficient of 1, and one of 0.3 at a coefficient of 0.2: by hand."""
+    target = torch.tensor([[[1.0, 0.2]]])
+    error = signed_error(target + torch.tensor([[[0.1, -0.3]]]), target, focus)
+    strong, weak = 1.05**focus, 0.25**focus
+    expected = (strong * 0.01 + weak * 0.09) / (strong * 1.0 + weak * 0.04)
+    assert float(error) == pytest.approx(expected, rel=1e-4)
