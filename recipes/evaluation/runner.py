@@ -98,8 +98,9 @@ def _record(jobs: Sequence[Job], futures: Sequence[Future[Result | Failure]], st
     def record(some: Iterable[Future[Result | Failure]]) -> None:
         for future in some:
             outcome = future.result()
-            store.append(outcome)
-            recorded.add(future)
+            with parallel.interruptions_wait():  # or the outcome would be stored twice
+                store.append(outcome)
+                recorded.add(future)
             progress(len(recorded), len(jobs), outcome.file)
 
     try:

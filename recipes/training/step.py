@@ -7,7 +7,6 @@ relative to is summed over all of it: several processes, or parts one after the 
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -27,7 +26,7 @@ from vqcodec.models.autoencoder import Autoencoder, Reconstruction
 from vqcodec.models.bottlenecks.base import Bottleneck, Statistics
 from vqcodec.models.layers import Stream, compress
 
-from ..config import OptimizerConfig, Recipe
+from ..config import Recipe
 from ..data.batches import Example
 from ..distributed import World
 from .adversarial import Adversary
@@ -36,6 +35,7 @@ from .gradient_guard import Guard
 from .losses.regularisers import activations
 from .losses.spectral import signed_energy
 from .objective import Objective, Part, Whole
+from .optimizers import build_optimizers, learning_rate_share
 from .warm_start import begin_with
 
 CONTRACTED_FRAMES = 16
@@ -384,25 +384,3 @@ def _check_shares(recipe: Recipe, world: World) -> None:
             f"data.batch_size = {batch} cannot be shared out evenly among {world.size} processes "
             f"times {accumulate} parts (optimizer.accumulate); choose a multiple of {world.size * accumulate}"
         )
-
-
-def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for everything; or Muon for the pointwise layers' matrices and AdamW for the rest."""
-    adamw = {"lr": config.learning_rate, "betas": config.betas, "weight_decay": config.weight_decay}
-    if config.kind == "adamw":
-        return [torch.optim.AdamW(model.parameters(), **adamw, fused=True)]  # type: ignore[arg-type]
-    pointwise = [p for name, p in model.named_parameters() if name.endswith(("expand.weight", "contract.weight"))]
-    chosen = set(map(id, pointwise))
-    rest = [p for p in model.parameters() if id(p) not in chosen]
-    muon = torch.optim.Muon(
-        pointwise, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
-    return [muon, torch.optim.AdamW(rest, **adamw, fused=True)]  # type: ignore[arg-type]
-
-
-def learning_rate_share(step: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a cosine down to `final_share` at the last step."""
-    config = recipe.optimizer
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.run.steps)))
-    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    return warmup * (config.final_share + (1 - config.final_share) * cosine)

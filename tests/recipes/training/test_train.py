@@ -29,7 +29,8 @@ from vqcodec.recipes.training.best import Best
 from vqcodec.recipes.training.checkpoints import export
 from vqcodec.recipes.training.metrics_log import Logbook, Meter
 from vqcodec.recipes.training.objective import loss_weights
-from vqcodec.recipes.training.step import Trainer, learning_rate_share
+from vqcodec.recipes.training.optimizers import learning_rate_share
+from vqcodec.recipes.training.step import Trainer
 from vqcodec.recipes.training.tensorboard import spectrogram
 from vqcodec.recipes.training.train import train
 
@@ -89,8 +90,9 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
+    """For the runs that several tests share as well: sums in one order, so that steps compare bit for bit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
