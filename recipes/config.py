@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -340,10 +340,10 @@ def differences(before: Recipe, after: Recipe) -> list[str]:
     return [f"{section}.{key} {was} -> {now}" for section, key, was, now in pairs if was != now]
 
 
-def sizes_that_differ(first: ModelConfig, second: ModelConfig) -> list[str]:
-    """The settings of two models that differ, beside their names, as "latent_dim 32 -> 64"."""
+def sizes_that_differ(first: ModelConfig, second: ModelConfig, besides: Collection[str] = ()) -> list[str]:
+    """The settings of two models that differ, besides their names and those given, as "latent_dim 32 -> 64"."""
     old, new = dataclasses.asdict(first), dataclasses.asdict(second)
-    return [f"{key} {old[key]} -> {new[key]}" for key in old if old[key] != new[key] and key != "name"]
+    return [f"{key} {old[key]} -> {new[key]}" for key in old if old[key] != new[key] and key not in ("name", *besides)]
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:

@@ -15,7 +15,7 @@ from vqcodec.models.layers import Stream, compress, expand
 
 from ..config import TextureConfig
 from ..data.batches import Example
-from .validation import SHORTEST_S, decoder_inputs
+from .validation import SHORTEST_S, decoder_inputs, padded
 
 LISTENED_S = 120.0
 """Seconds of speech that the energies are measured on."""
@@ -76,10 +76,8 @@ def _passes(
 
 def _target(model: Autoencoder, waveform: NDArray[np.float32]) -> Tensor:
     """Compressed MDCT coefficients of [sample], of as many frames as the codec makes of it [1, mdct_hop, frame]."""
-    config = model.config
-    padded = np.pad(waveform, (0, config.num_frames(len(waveform)) * config.hop_length - len(waveform)))
-    device = next(model.parameters()).device
-    return compress(model.encoder.mdct(torch.from_numpy(padded).to(device)[None, None], Stream()), config.power)
+    whole = padded(model.config, waveform).to(next(model.parameters()).device)
+    return compress(model.encoder.mdct(whole, Stream()), model.config.power)
 
 
 def _energy(coefficients: Tensor) -> Tensor:

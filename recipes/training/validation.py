@@ -95,10 +95,14 @@ def without_codes(model: Autoencoder, waveform: NDArray[np.float32]) -> NDArray[
 
 
 def _encode(model: Autoencoder, waveform: NDArray[np.float32], device: torch.device) -> torch.Tensor:
-    samples = model.config.num_frames(len(waveform)) * model.config.hop_length
-    padded = np.pad(waveform, (0, samples - len(waveform)))
-    latents: torch.Tensor = model.encoder(torch.from_numpy(padded).to(device)[None, None], Stream())
+    latents: torch.Tensor = model.encoder(padded(model.config, waveform).to(device), Stream())
     return latents
+
+
+def padded(config: ModelConfig, waveform: NDArray[np.float32]) -> torch.Tensor:
+    """A recording [sample], with zeros up to the frames that hold it whole [1, 1, sample]."""
+    samples = config.num_frames(len(waveform)) * config.hop_length
+    return torch.from_numpy(np.pad(waveform, (0, samples - len(waveform))))[None, None]
 
 
 def _decode(model: Autoencoder, latents: torch.Tensor, samples: int) -> torch.Tensor:

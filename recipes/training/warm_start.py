@@ -42,16 +42,11 @@ def begin_with(model: Autoencoder, trained: Path) -> None:
 
 
 def _check_growth(before: ModelConfig, after: ModelConfig, trained: Path) -> None:
-    growing = [*MAY_GROW, *(["num_stages"] if after.bottleneck == "rvq" else [])]
+    growing = [*MAY_GROW, *(["num_stages"] if after.kind.can_grow else [])]
+    grown = {key for key in growing if getattr(after, key) > getattr(before, key)}
     if not before.decoder_stochastic:
-        growing.append("decoder_spread_from_hz")
-    fixed = [
-        text
-        for text in sizes_that_differ(before, after)
-        if (key := text.split()[0]) not in growing
-        or (key != "decoder_spread_from_hz" and getattr(after, key) < getattr(before, key))
-    ]
-    if fixed:
+        grown.add("decoder_spread_from_hz")
+    if fixed := sizes_that_differ(before, after, besides=grown):
         raise ConfigError(f"{trained} is a model of other sizes than the recipe's: {', '.join(fixed)}")
 
 
