@@ -98,7 +98,8 @@ class Bottleneck(nn.Module, abc.ABC):
         Args:
             latents: float32 [batch, dim, latent frame].
             stages: how many stages each item uses, int64 [batch] in 1..num_stages; all if None. Of use only where a
-                prefix of the stages will do.
+                prefix of the stages will do. A kind that can vary takes them frame by frame as well, [batch, frame] in
+                0..num_stages.
             noise: white, of variance 1 and the latents' shape, for bottlenecks that add it (`samples`); drawn from
                 `generator` if None.
         """
@@ -153,6 +154,18 @@ class Bottleneck(nn.Module, abc.ABC):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes -> latents, int64 [batch, stage, frame] -> float32 [batch, dim, latent frame]."""
         raise self._without_codes()
+
+    def errors(self, latents: Tensor, codes: Tensor) -> Tensor:
+        """Mean squared error of each latent after 0, 1, ... of its codes; only of kinds that can vary.
+
+        Args:
+            latents: [batch, dim, frame].
+            codes: int64 [batch, stage, frame].
+
+        Returns:
+            [batch, frame, stage + 1].
+        """
+        raise ConfigError(f"the frames of a {self.kind!r} bottleneck all have the same number of stages")
 
     def _without_codes(self) -> ConfigError:
         return ConfigError(f"a {self.kind!r} bottleneck has no codes")

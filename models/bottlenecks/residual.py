@@ -43,9 +43,11 @@ class ResidualVQ(WithCodebooks):
         batch, dim, frames = latents.shape
         if stages is None:
             stages = torch.full((batch,), self.num_stages, device=latents.device)
+        if stages.ndim == 1:
+            stages = stages[:, None].expand(batch, frames)
         x = to_vectors(latents)
-        total, _, codes, losses = self.quantize(x, stages.repeat_interleave(frames)[:, None])
-        used = stages.sum() * frames * dim
+        total, _, codes, losses = self.quantize(x, stages.reshape(-1, 1))
+        used = stages.sum().clamp_min(1) * dim
         through = x + (total - x).detach()
         means = {name: loss / used for name, loss in losses.items()}
         return Quantized(to_latents(through, batch), to_frames(codes, batch), means)
@@ -113,7 +115,23 @@ class ResidualVQ(WithCodebooks):
         return greedy_search(x, books) if effort == 1 else beam_search(x, books, effort)
 
     @torch.no_grad()
-    def decode(self, codes: Tensor) -> Tensor:
-        """Sum of the codes' vectors: int64 [batch, stage, frame] of any prefix -> [batch, dim, frame]."""
+    def errors(self, latents: Tensor, codes: Tensor) -> Tensor:
+        x = to_vectors(latents)
+        left = [residual for residual, _ in self.assigned(x, to_vectors(codes))]
+        left.append(x - to_vectors(self.decode(codes)))
+        return torch.stack([residual.square().mean(-1) for residual in left], -1).unflatten(0, (len(latents), -1))
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Sum of the codes' vectors: int64 [batch, stage, frame] of any prefix -> [batch, dim, frame].
+
+        Args:
+            codes: of the first stages.
+            counts: how many of them each frame has, int64 [batch, frame]; all if None. Codes beyond are ignored.
+        """
         books = self.books[: codes.shape[1]]
-        return torch.stack([book.vectors[codes[:, i]] for i, book in enumerate(books)]).sum(0).mT
+        vectors = torch.stack([book.vectors[codes[:, i]] for i, book in enumerate(books)])
+        if counts is not None:
+            sent = counts > torch.arange(len(books), device=counts.device)[:, None, None]
+            vectors = vectors * sent[..., None]
+        return vectors.sum(0).mT
