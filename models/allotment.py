@@ -8,34 +8,44 @@ error of its latent after n stages. All frames pay the same price, as rate-disto
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from .layers import Stream
 
 LOUDNESS_EXPONENT = 0.15
 """Power of a frame's mean square that its error is weighed with. Anything from 0.05 to 0.3 does about as well."""
 
-SILENCE = 1e-7
-"""Mean square under which frames count as equally quiet."""
+SILENCE = 1e-9
+"""Mean square up to which a frame is as good as silent: -90 dB, about the dither of 16-bit recordings."""
 
 _SEARCH_STEPS = 30
 _PRICES = (1e-9, 10.0)
 
 
-def audibility(waveform: Tensor, hop: int, late: int) -> Tensor:
-    """Weigh the frames of waveforms by how well their errors are heard.
+class Audibility(nn.Module):
+    """Weigh the frames of a running waveform by how well their errors are heard.
+
+    A frame counts as much as the loudest of itself and its two neighbours, because an onset is heard in the frame
+    before it, too. Without look-ahead there is only the neighbour before.
 
     Args:
-        waveform: [batch, sample] in [-1, 1], samples a multiple of the hop.
         hop: samples per frame.
         late: frames by which the latents lag behind the waveform.
-
-    Returns:
-        Weights in (0, 1] for full scale and less [batch, frame], in line with the latents: the largest of the frame
-        itself and its two neighbours, because an onset is heard in the frame before it, too.
     """
-    power = waveform.unflatten(-1, (-1, hop)).square().mean(-1)
-    power = torch.nn.functional.pad(power, (late, 0))[:, : power.shape[-1]]
-    weights = power.clamp_min(SILENCE) ** LOUDNESS_EXPONENT
-    return torch.nn.functional.max_pool1d(weights, 3, 1, 1)
+
+    def __init__(self, hop: int, late: int) -> None:
+        super().__init__()
+        self.hop, self.late = hop, late
+
+    def forward(self, waveform: Tensor, stream: Stream) -> Tensor:
+        """Waveform [batch, 1, sample] in [-1, 1], whole frames of it -> weights in [0, 1] [batch, frame].
+
+        They are in line with the latents. What is as quiet as `SILENCE` weighs nothing.
+        """
+        power = waveform.reshape(len(waveform), 1, -1, self.hop).square().mean(-1)  # [batch, 1, frame]
+        loudest = stream.extend(self, power, self.late + 1).unfold(-1, min(3, self.late + 2), 1).amax(-1)
+        loudest = loudest[:, 0, : power.shape[-1]]
+        return torch.where(loudest > SILENCE, loudest, 0.0) ** LOUDNESS_EXPONENT
 
 
 def allot(errors: Tensor, weights: Tensor, price: Tensor) -> Tensor:

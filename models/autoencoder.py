@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .allotment import allot_mean, audibility
+from .allotment import Audibility, allot_mean
 from .bottlenecks import Quantized
 from .config import ModelConfig
 from .decoder import Coefficients, Decoder
@@ -39,6 +39,7 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder(config)
         self.quantizer = config.kind.build(config)
         self.decoder = Decoder(config)
+        self.audibility = Audibility(config.latent_hop, config.encoder_lookahead)
 
     def forward(
         self,
@@ -80,7 +81,6 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def _allot(self, waveform: Tensor, latents: Tensor, stages: Tensor, varying: Tensor) -> Tensor:
         """Allot the stages of `varying` items [batch] to their frames [batch, frame]; all frames alike elsewhere."""
-        config = self.config
-        errors = self.quantizer.errors(latents, self.quantizer.encode(latents))
-        weights = audibility(waveform[:, 0], config.latent_hop, config.encoder_lookahead)
+        _, errors = self.quantizer.encode_endings(latents)
+        weights = self.audibility(waveform, Stream())
         return torch.where(varying[:, None], allot_mean(errors, weights, stages), stages[:, None])

@@ -155,15 +155,17 @@ class Bottleneck(nn.Module, abc.ABC):
         """Codes -> latents, int64 [batch, stage, frame] -> float32 [batch, dim, latent frame]."""
         raise self._without_codes()
 
-    def errors(self, latents: Tensor, codes: Tensor) -> Tensor:
-        """Mean squared error of each latent after 0, 1, ... of its codes; only of kinds that can vary.
+    def encode_endings(self, latents: Tensor, stages: int | None = None, effort: int = 1) -> tuple[Tensor, Tensor]:
+        """Encode every frame for each number of stages that it might get; only with kinds that can vary.
 
         Args:
-            latents: [batch, dim, frame].
-            codes: int64 [batch, stage, frame].
+            latents: float32 [batch, dim, frame].
+            stages: only endings up to so many stages; all if None.
+            effort: width of the search, as in `encode`.
 
         Returns:
-            [batch, frame, stage + 1].
+            Codes int64 [batch, frame, ending, stage], the first `ending` stages of use and the others 0, and the mean
+            squared errors of the latents with each, float32 [batch, frame, ending]; endings are 0 to `stages`.
         """
         raise ConfigError(f"the frames of a {self.kind!r} bottleneck all have the same number of stages")
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..search import beam_search, greedy_search
+from ..search import beam_search, greedy_search, prefix_search
 from .base import Quantized
 from .codebook import Codebook, to_frames, to_latents, to_vectors
 from .with_codebooks import WithCodebooks
@@ -115,11 +115,10 @@ class ResidualVQ(WithCodebooks):
         return greedy_search(x, books) if effort == 1 else beam_search(x, books, effort)
 
     @torch.no_grad()
-    def errors(self, latents: Tensor, codes: Tensor) -> Tensor:
-        x = to_vectors(latents)
-        left = [residual for residual, _ in self.assigned(x, to_vectors(codes))]
-        left.append(x - to_vectors(self.decode(codes)))
-        return torch.stack([residual.square().mean(-1) for residual in left], -1).unflatten(0, (len(latents), -1))
+    def encode_endings(self, latents: Tensor, stages: int | None = None, effort: int = 1) -> tuple[Tensor, Tensor]:
+        books = [book.vectors for book in self.books[:stages]]
+        codes, errors = prefix_search(to_vectors(latents), books, effort)
+        return codes.unflatten(0, (len(latents), -1)), errors.unflatten(0, (len(latents), -1))
 
     @torch.no_grad()
     def decode(self, codes: Tensor, counts: Tensor | None = None) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vqcodec.models.allotment import allot, allot_mean, audibility
+from vqcodec.models.allotment import Audibility, allot, allot_mean
+from vqcodec.models.layers import Stream
 
 HOP = 320
 
@@ -18,14 +19,28 @@ def falling_errors(batch: int = 3, frames: int = 40, stages: int = 6) -> Tensor:
 
 
 def test_audibility_is_the_loudest_of_three_frames_in_line_with_the_latents() -> None:
-    waveform = torch.full((1, 8 * HOP), 1e-3)
-    waveform[0, 3 * HOP : 4 * HOP] = 0.5
-    for late in (0, 1, 2):
-        weights = audibility(waveform, HOP, late)[0]
-        loud = [frame for frame, weight in enumerate(weights) if weight == weights.max()]
-        assert loud == [2 + late, 3 + late, 4 + late]
+    waveform = torch.full((1, 1, 8 * HOP), 1e-3)
+    waveform[..., 3 * HOP : 4 * HOP] = 0.5
+    for late, wanted in ((0, [3, 4]), (1, [3, 4, 5]), (2, [4, 5, 6])):
+        weights = Audibility(HOP, late)(waveform, Stream())[0]
+        assert [frame for frame, weight in enumerate(weights) if weight == weights.max()] == wanted
         assert torch.allclose(weights.max(), torch.tensor(0.25**0.15))
-    assert audibility(torch.zeros(1, 4 * HOP), HOP, 1).min() > 0
+        assert weights[late:].min() > 0
+
+
+def test_silence_and_dither_weigh_nothing() -> None:
+    dither = torch.randint(-1, 2, (1, 1, 20 * HOP), generator=torch.Generator().manual_seed(0)) / 32768
+    for quiet in (torch.zeros_like(dither), dither):
+        assert Audibility(HOP, 1)(quiet, Stream()).eq(0).all()
+    assert Audibility(HOP, 1)(10 * dither, Stream())[0, 2:].gt(0).all()
+
+
+def test_audibility_in_blocks_is_that_of_the_whole() -> None:
+    waveform = torch.randn(2, 1, 12 * HOP, generator=torch.Generator().manual_seed(0))
+    for late in (0, 1, 2):
+        layer, stream = Audibility(HOP, late), Stream()
+        parts = [layer(part, stream) for part in waveform.split([HOP, 4 * HOP, 7 * HOP], dim=-1)]
+        assert torch.equal(torch.cat(parts, -1), layer(waveform, Stream()))
 
 
 def test_a_frame_keeps_the_fewest_stages_of_the_least_cost() -> None:

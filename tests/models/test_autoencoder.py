@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from synthetic import voice
 from vqcodec.errors import ConfigError
-from vqcodec.models.allotment import allot_mean, audibility
+from vqcodec.models.allotment import allot_mean
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
 from vqcodec.models.encoder import features
@@ -260,9 +260,9 @@ def test_stages_vary_only_in_the_items_that_are_to_vary() -> None:
     varied = model(x, stages, varying=torch.tensor([True, False, False]))
     assert torch.equal(varied.quantized.latents[1:], alike.quantized.latents[1:])
     assert not torch.equal(varied.quantized.latents[0], alike.quantized.latents[0])
-    codes = model.quantizer.encode(alike.latents)
-    weights = audibility(x[:1, 0], TINY.latent_hop, TINY.encoder_lookahead)
-    counts = allot_mean(model.quantizer.errors(alike.latents, codes)[:1], weights, stages[:1])
+    codes, (_, errors) = model.quantizer.encode(alike.latents), model.quantizer.encode_endings(alike.latents)
+    weights = model.audibility(x[:1], Stream())
+    counts = allot_mean(errors[:1], weights, stages[:1])
     assert counts.unique().numel() > 1
     wanted = model.quantizer.decode(codes[:1], counts)
     torch.testing.assert_close(varied.quantized.latents[:1], wanted, atol=1e-5, rtol=0)

@@ -554,12 +554,18 @@ def test_the_loss_of_varying_frames_is_a_mean_over_the_stages_in_use() -> None:
     assert rvq(latents, torch.zeros(3, 20, dtype=torch.int64)).losses["commitment"] == 0
 
 
-def test_errors_after_every_stage() -> None:
+@pytest.mark.parametrize("effort", [1, 3])
+def test_endings_are_searched_for_each_number_of_stages(effort: int) -> None:
     rvq, latents = random_stack(), latents_of()
-    codes = rvq.encode(latents)
-    errors = rvq.errors(latents, codes)
+    codes, errors = rvq.encode_endings(latents, effort=effort)
+    assert codes.shape == (3, 20, 5, 4)
     assert errors.shape == (3, 20, 5)
     assert torch.allclose(errors[..., 0], latents.square().mean(1))
-    for stages in range(1, 5):
-        wanted = (latents - rvq.decode(codes[:, :stages])).square().mean(1)
-        assert torch.allclose(errors[..., stages], wanted, atol=1e-6)
+    for ending in range(1, 5):
+        found = codes[:, :, ending].mT
+        assert torch.equal(found[:, :ending], rvq.encode(latents, ending, effort))
+        assert found[:, ending:].eq(0).all()
+        assert torch.allclose(
+            errors[..., ending], (latents - rvq.decode(found[:, :ending])).square().mean(1), atol=1e-6
+        )
+    assert torch.equal(rvq.encode_endings(latents, 2, effort)[0], codes[:, :, :3, :2])
