@@ -155,6 +155,18 @@ class Bottleneck(nn.Module, abc.ABC):
         """Codes -> latents, int64 [batch, stage, frame] -> float32 [batch, dim, latent frame]."""
         raise self._without_codes()
 
+    def decode_varying(self, codes: Tensor, counts: Tensor) -> Tensor:
+        """Decode frames that each have their own number of codes; only with kinds that can vary.
+
+        Args:
+            codes: int64 [batch, stage, frame]; those beyond a frame's count make no difference.
+            counts: int64 [batch, frame], from 0 on.
+
+        Returns:
+            float32 [batch, dim, frame].
+        """
+        raise ConfigError(f"the frames of a {self.kind!r} bottleneck all have the same number of stages")
+
     def encode_endings(self, latents: Tensor, stages: int | None = None, effort: int = 1) -> tuple[Tensor, Tensor]:
         """Encode every frame for each number of stages that it might get; only with kinds that can vary.
 

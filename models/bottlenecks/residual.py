@@ -121,16 +121,16 @@ class ResidualVQ(WithCodebooks):
         return codes.unflatten(0, (len(latents), -1)), errors.unflatten(0, (len(latents), -1))
 
     @torch.no_grad()
-    def decode(self, codes: Tensor, counts: Tensor | None = None) -> Tensor:
-        """Sum of the codes' vectors: int64 [batch, stage, frame] of any prefix -> [batch, dim, frame].
+    def decode(self, codes: Tensor) -> Tensor:
+        """Sum of the codes' vectors: int64 [batch, stage, frame] of any prefix -> [batch, dim, frame]."""
+        return self._vectors(codes).sum(0).mT
 
-        Args:
-            codes: of the first stages.
-            counts: how many of them each frame has, int64 [batch, frame]; all if None. Codes beyond are ignored.
-        """
+    @torch.no_grad()
+    def decode_varying(self, codes: Tensor, counts: Tensor) -> Tensor:
+        sent = counts > torch.arange(codes.shape[1], device=counts.device)[:, None, None]  # [stage, batch, frame]
+        return (self._vectors(codes) * sent[..., None]).sum(0).mT
+
+    def _vectors(self, codes: Tensor) -> Tensor:
+        """[batch, stage, frame] -> [stage, batch, frame, dim]."""
         books = self.books[: codes.shape[1]]
-        vectors = torch.stack([book.vectors[codes[:, i]] for i, book in enumerate(books)])
-        if counts is not None:
-            sent = counts > torch.arange(len(books), device=counts.device)[:, None, None]
-            vectors = vectors * sent[..., None]
-        return vectors.sum(0).mT
+        return torch.stack([book.vectors[codes[:, i]] for i, book in enumerate(books)])

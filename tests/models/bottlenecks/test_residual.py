@@ -538,7 +538,7 @@ def test_frames_may_have_their_own_numbers_of_stages() -> None:
     rvq, latents = random_stack(), latents_of()
     counts = torch.randint(0, 5, (3, 20), generator=seeded(3))
     codes = rvq.encode(latents)
-    decoded = rvq.decode(codes, counts)
+    decoded = rvq.decode_varying(codes, counts)
     for item, frame in itertools.product(range(3), range(20)):
         kept = int(counts[item, frame])
         alone = rvq.decode(codes[item : item + 1, :kept, frame : frame + 1]) if kept else torch.zeros(1, DIM, 1)
