@@ -114,7 +114,7 @@ class RateControl:
         """Code a window so that the file has its bitrate at `duration_s`, as nearly as a few tries allow."""
         assert self._target.bitrate_bps is not None
         bytes_per_s = self._target.bitrate_bps * self._header.channels / 8
-        least = _LEAST_SHARE * bytes_per_s * window.frames / self._header.frame_rate
+        least = _LEAST_SHARE * bytes_per_s * window.frames / self._header.frame_rate + self._head_bytes(window)
         wanted = max(least, bytes_per_s * duration_s - self._spent_bytes)
         best: _Coded = []
         for _ in range(_TRIES):
@@ -156,9 +156,11 @@ class RateControl:
 
     def _price_of(self, window: Candidates, wanted_bytes: float) -> float:
         """The price at which a window should take so many bytes, packet heads and all."""
-        heads = -(-window.frames // self._packet_frames) * PACKET_HEAD_BYTES
-        allowed = 8 * max(0.0, _AIM * wanted_bytes - heads) / self._scale
+        allowed = 8 * max(0.0, _AIM * wanted_bytes - self._head_bytes(window)) / self._scale
         return self._lowest_price(window, allowed, _PRICES[0])
+
+    def _head_bytes(self, window: Candidates) -> int:
+        return -(-window.frames // self._packet_frames) * PACKET_HEAD_BYTES
 
     def _lowest_price(self, window: Candidates, allowed_bits: float, lowest: float) -> float:
         """The lowest price at which codes are expected to take no more than so many bits."""

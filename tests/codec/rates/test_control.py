@@ -57,11 +57,10 @@ def test_pauses_get_fewer_stages_and_silence_none() -> None:
 
 def test_more_bits_never_take_stages_away() -> None:
     sound = synthetic.voice(6.0)
-    means = [
-        counts_of(CODEC.encode(sound, rate=Rate(wanted, mode="variable"))).mean() for wanted in (300, 500, 900, 5000)
-    ]
+    counts = [counts_of(CODEC.encode(sound, rate=Rate(wanted, mode="variable"))) for wanted in (300, 500, 900, 5000)]
+    means = [of_rate.mean() for of_rate in counts]
     assert means == sorted(means)
-    assert means[-1] == 4  # there are no more
+    assert np.median(counts[-1]) == 4  # there are no more
 
 
 def test_quality_is_the_same_whatever_it_takes() -> None:
@@ -75,8 +74,11 @@ def test_quality_is_the_same_whatever_it_takes() -> None:
 
 
 def test_no_second_exceeds_the_highest_bitrate() -> None:
-    sound = np.concatenate([0.001 * synthetic.noise(6.0), synthetic.voice(4.0)])
-    free, limited = (counts_of(CODEC.encode(sound, rate=Rate(400, max_bitrate_bps=limit)))[0] for limit in (None, 700))
+    sound = np.concatenate([synthetic.silence(6.0), synthetic.voice(4.0)])
+    free, limited = (
+        counts_of(CODEC.encode(sound, rate=Rate(400, mode="variable", max_bitrate_bps=limit)))[0]
+        for limit in (None, 700)
+    )
     seconds = [counts[: len(counts) // 50 * 50].reshape(-1, 50).sum(1) * 6 for counts in (free, limited)]
     assert seconds[0].max() > 800
     assert seconds[1].max() <= 700
@@ -84,7 +86,7 @@ def test_no_second_exceeds_the_highest_bitrate() -> None:
 
 def test_a_short_sound_is_not_lost_to_its_header() -> None:
     encoded = CODEC.encode(synthetic.voice(0.3), rate=VARIABLE)
-    assert counts_of(encoded).mean() > 0.5
+    assert counts_of(encoded).sum() > 5
     assert np.abs(CODEC.decode(encoded)).max() > 0.01
 
 
