@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crew import batch_of, recipe, take_steps, tensors_of
+from distributed_helpers import batch_of, recipe, take_steps, tensors_of
 from vqcodec.recipes.distributed import World
 from vqcodec.recipes.training.step import Trainer
 

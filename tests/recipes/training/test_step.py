@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from crew import OF_KIND, batch_of, recipe, recipe_of, take_steps, tensors_of
+from distributed_helpers import OF_KIND, batch_of, recipe, recipe_of, take_steps, tensors_of
 from vqcodec.errors import ConfigError
 from vqcodec.models import checkpoint
 from vqcodec.models.autoencoder import Autoencoder
@@ -182,7 +182,7 @@ BY_GRADIENT = "quantizer.learning=gradient"
 
 @functools.cache
 def trained(kind: str, *overrides: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """State and metrics after the steps of `crew`."""
+    """State and metrics after the steps of `distributed_helpers`."""
     return take_steps(recipe_of(kind, *overrides), World())
 
 

@@ -74,7 +74,7 @@ OF_KIND = {
 """The sizes that suit each kind of bottleneck, beside those above."""
 
 
-PRELOADED = ["crew", "librosa.filters", "torch._dynamo", "vqcodec.recipes.training.train"]
+PRELOADED = ["distributed_helpers", "librosa.filters", "torch._dynamo", "vqcodec.recipes.training.train"]
 """Imported once, not once a process: that takes longer than the steps."""
 
 
