@@ -19,9 +19,10 @@ from pydantic import TypeAdapter
 from vqcodec.recipes.benchmark import report as bench
 from vqcodec.recipes.benchmark.tables import tables
 from vqcodec.recipes.evaluation.analysis import is_ceiling
+from vqcodec.recipes.evaluation.results import Summary
 from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE, marked
 from vqcodec.recipes.metrics import METRICS
-from vqcodec.recipes.results import Interval, Summary
+from vqcodec.recipes.statistics import Interval
 
 DOCS = Path(__file__).resolve().parent
 PICTURE = "results/quality.svg"

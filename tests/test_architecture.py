@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "reporting": set(),
     "benchmark": set(),
     "training.losses": set(),
-    "training": {"training.losses", "data", "benchmark"},
+    "training": {"training.losses", "data"},
     "evaluation.systems": set(),
     "evaluation": {"evaluation.systems", "reporting"},
     "listening": {"evaluation", "reporting"},

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vqcodec.codec import Codec
 
+from ..flops import macs_per_s
 from . import arithmetic, steps
 from .measurement import Figure, figure
 from .subject import Rate, Subject
@@ -31,7 +32,7 @@ def measure(subject: Subject, progress: Callable[[float], None]) -> list[Figure]
     tasks = [*wholes.values(), *stepped.values(), *products.values()]
     samples = interleaved(tasks, subject.settings.repeat, progress)
 
-    duration_s, macs = len(waveform) / subject.codec.sample_rate, arithmetic.macs_per_s(subject.codec, rate.stages)
+    duration_s, macs = len(waveform) / subject.codec.sample_rate, macs_per_s(subject.codec, rate.stages)
     found = whole_figures({key: samples[task] for key, task in wholes.items()}, duration_s)
     found += arithmetic.count_figures(macs, rate)
     for place in subject.places:

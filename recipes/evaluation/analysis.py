@@ -17,7 +17,8 @@ from vqcodec.errors import ConfigError
 
 from ..imitated import marked
 from ..metrics import METRICS, Metric
-from ..results import Interval, Result, Summary, SystemFacts
+from ..statistics import Interval
+from .results import Result, Summary, SystemFacts
 from .store import REFERENCE, Evaluation
 
 _BAND_LIMIT = "band-"

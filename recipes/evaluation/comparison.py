@@ -14,8 +14,8 @@ from vqcodec.models import registry
 from vqcodec.models.config import DEFAULT_EFFORT
 
 from ..metrics import METRICS, missing
-from ..results import SystemFacts
 from . import systems
+from .results import SystemFacts
 from .store import REFERENCE, RunFacts
 from .systems import System, Vqcodec
 

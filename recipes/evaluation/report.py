@@ -24,7 +24,7 @@ from ..imitated import TRAINED_ON, TRAINED_ON_NOTE
 from ..metrics import Metric
 from ..reporting import charts as figures
 from ..reporting import html as pages
-from ..results import CONFIDENCE, RESAMPLES, Interval, Result, StageUsage, SystemFacts
+from ..statistics import CONFIDENCE, RESAMPLES, Interval, StageUsage
 from .analysis import (
     Codec,
     Ranking,
@@ -35,6 +35,7 @@ from .analysis import (
     rank_files,
     scores_of,
 )
+from .results import Result, SystemFacts
 from .store import REFERENCE, Evaluation
 
 PAGE_NAME = "report.html"

@@ -22,8 +22,8 @@ from vqcodec.errors import AudioError, VqcodecError
 
 from .. import parallel
 from ..metrics import FRAME_RATE_HZ, METRICS
-from ..results import Result
 from .comparison import Comparison
+from .results import Result
 from .store import Evaluation, Failure, Store
 from .systems import System
 

@@ -30,7 +30,8 @@ from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
 from .. import jsonl
-from ..results import Result, StageUsage, Summary, SystemFacts, count_codes, summarise
+from ..statistics import StageUsage, count_codes
+from .results import Result, Summary, SystemFacts, summarise
 
 FORMAT = 1
 REFERENCE = "reference"

@@ -14,7 +14,7 @@ from vqcodec.models.quantizers.bounds import gaussian_distortion
 
 from ..imitated import marked
 from ..metrics import METRICS
-from ..results import Interval, ratio_interval
+from ..statistics import Interval, ratio_interval
 from .candidates import Member
 
 SCORES = ("pesq_wb", "stoi")

@@ -21,7 +21,7 @@ from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
 from ..evaluation.store import REFERENCE
-from ..results import CONFIDENCE
+from ..statistics import CONFIDENCE
 from .page import LOW_ANCHOR, MID_ANCHOR, PAGE_VERSION, Key, read_key
 
 COLUMNS = ("listener", "trial", "file", "condition", "score", "time_s", "order", "test", "page_version")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..results import StageUsage
+from ..statistics import StageUsage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from vqcodec.codec import Codec
 
-from ..benchmark.arithmetic import macs_per_s
 from ..config import Recipe
 from ..data.batches import Example, crop_samples
 from ..distributed import World
+from ..flops import macs_per_s
 from . import memory
 from .checkpoints import KEPT
 from .checks import check

@@ -21,7 +21,6 @@ from ..data.batches import BatchSource, Example
 from ..data.shard_reader import open_source
 from ..distributed import joined
 from . import checkpoints, memory
-from .best import Best
 from .checks import check
 from .metrics_log import Logbook, Meter
 from .step import Trainer
@@ -138,7 +137,7 @@ def _loop(trainer: Trainer, source: BatchSource, out: Path, display: Display, in
     if not trainer.world.leads:
         deque(steps, maxlen=0)
         return
-    keeper = Best(out, run.best_by)
+    best = checkpoints.BestCheckpoint(out, run.best_by)
     with Logbook(out, began, _board(trainer, source, out, display)) as log:
         for metrics_of_step in steps:
             meter.add(metrics_of_step)
@@ -152,8 +151,8 @@ def _loop(trainer: Trainer, source: BatchSource, out: Path, display: Display, in
                 scores = validate(trainer.averaged, source.held_out, quantizes)
                 log.validation(trainer.step, scores, trainer.averaged, quantizes)
                 display.validation(trainer.step, scores)
-                if quantizes and keeper.offer(scores, trainer.state()):
-                    display.message(f"step {trainer.step} is the best so far by {run.best_by}: {keeper.value:.4g}")
+                if quantizes and best.offer(scores, trainer.state()):
+                    display.message(f"step {trainer.step} is the best so far by {run.best_by}: {best.value:.4g}")
                 meter.restart()
             if time.monotonic() - saved > 60 * run.checkpoint_minutes:
                 checkpoints.save(out, trainer.state())

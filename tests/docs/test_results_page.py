@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from vqcodec.models import registry
-from vqcodec.recipes.results import Summary
+from vqcodec.recipes.evaluation.results import Summary
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

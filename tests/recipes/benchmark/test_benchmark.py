@@ -29,6 +29,7 @@ from vqcodec.recipes.benchmark.report import Report
 from vqcodec.recipes.benchmark.settings import QUICK, Settings
 from vqcodec.recipes.benchmark.subject import Subject, voice
 from vqcodec.recipes.benchmark.timing import Place, Skipped, Stopwatch, Task, interleaved
+from vqcodec.recipes.flops import macs_per_s
 
 MODEL = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 CPU = Place("cpu", 1)
@@ -112,7 +113,7 @@ CONFIGS = {
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_operations_are_those_of_the_sizes(config: ModelConfig) -> None:
     codec = Codec(Autoencoder(config).eval(), fingerprint="00" * 32)
-    counted = arithmetic.macs_per_s(codec, stages=2)
+    counted = macs_per_s(codec, stages=2)
     searches = (1 + DEFAULT_EFFORT) * config.codebook_size  # one candidate at the first stage, more at the second
     assert counted["encode"] == pytest.approx(encoder_macs(config) + searches * search_macs(config))
     assert counted["decode"] == pytest.approx(decoder_macs(config))

@@ -20,10 +20,11 @@ from synthetic import noise, tone, voice
 from vqcodec.errors import ConfigError
 from vqcodec.recipes.evaluation.analysis import best_systems, needed_bitrate, rank_files
 from vqcodec.recipes.evaluation.report import PAGE_NAME, featured_files, write_report
+from vqcodec.recipes.evaluation.results import Result, Summary, SystemFacts
 from vqcodec.recipes.evaluation.store import Evaluation, Failure, RunFacts, Store
 from vqcodec.recipes.metrics import METRICS
 from vqcodec.recipes.reporting import charts as figures
-from vqcodec.recipes.results import Interval, Result, Summary, SystemFacts
+from vqcodec.recipes.statistics import Interval
 
 for package in ("jinja2", "matplotlib", "plotly"):
     pytest.importorskip(package, reason="the eval extra is not installed")

@@ -20,10 +20,10 @@ from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
 from vqcodec.recipes import parallel
 from vqcodec.recipes.evaluation.comparison import Comparison, compare, find
+from vqcodec.recipes.evaluation.results import Result
 from vqcodec.recipes.evaluation.runner import Job, evaluate, measure
 from vqcodec.recipes.evaluation.store import Evaluation, Store
 from vqcodec.recipes.metrics import METRICS, missing
-from vqcodec.recipes.results import Result
 
 MODEL = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 RATES = [1e2, 1e9]  # the lowest and the highest of the model

@@ -11,8 +11,8 @@ import pytest
 from synthetic import voice
 from vqcodec import audio
 from vqcodec.errors import ConfigError
+from vqcodec.recipes.evaluation.results import Result, SystemFacts
 from vqcodec.recipes.evaluation.store import Failure, RunFacts, Store
-from vqcodec.recipes.results import Result, SystemFacts
 
 SYSTEMS = tuple(SystemFacts(name=name, codec="Codec", setting=name, version="1") for name in ("low", "high"))
 FACTS = RunFacts(

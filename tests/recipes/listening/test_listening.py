@@ -19,6 +19,7 @@ from chromium import chromium
 from synthetic import Sound, noise, silence, square, tone, voice
 from vqcodec import audio
 from vqcodec.errors import ConfigError
+from vqcodec.recipes.evaluation.results import SystemFacts
 from vqcodec.recipes.evaluation.store import Evaluation, RunFacts, Store
 from vqcodec.recipes.listening.page import (
     EXCERPT_S,
@@ -46,7 +47,6 @@ from vqcodec.recipes.listening.scores import (
     table_rows,
     write_scores,
 )
-from vqcodec.recipes.results import SystemFacts
 
 RATE = 16_000
 SYSTEMS = ("secret-6", "secret-9")

@@ -25,7 +25,6 @@ from vqcodec.recipes.data.shard_reader import open_source
 from vqcodec.recipes.distributed import World
 from vqcodec.recipes.imitated import imitated_scores
 from vqcodec.recipes.training import checkpoints, memory
-from vqcodec.recipes.training.best import Best
 from vqcodec.recipes.training.checkpoints import export
 from vqcodec.recipes.training.metrics_log import Logbook, Meter
 from vqcodec.recipes.training.objective import loss_weights
@@ -328,7 +327,7 @@ def test_a_full_disk_leaves_the_checkpoints_there_are(tmp_path: Path) -> None:
 
 def test_the_best_checkpoint_is_kept_by_the_direction_of_its_score(tmp_path: Path) -> None:
     def kept(folder: str, by: str, values: Sequence[float]) -> list[bool]:
-        best = Best(tmp_path / folder, by)
+        best = checkpoints.BestCheckpoint(tmp_path / folder, by)
         return [
             best.offer({"mel@1": 9.0, "mel@2": value, "si_sdr@2": value}, {"step": step})
             for step, value in enumerate(values)

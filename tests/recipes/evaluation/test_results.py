@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vqcodec.recipes.results import Interval, Result, SystemFacts, count_codes, ratio_interval, summarise
+from vqcodec.recipes.evaluation.results import Result, SystemFacts, summarise
+from vqcodec.recipes.statistics import Interval, count_codes, ratio_interval
 
 SYSTEM = SystemFacts(name="codec-3", codec="Codec", setting="3 kbit/s", version="1")
 
