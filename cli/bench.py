@@ -13,8 +13,8 @@ import typer
 from vqcodec.files import STANDARD_STREAM, check_output, open_output
 from vqcodec.models import registry
 
-from . import progress
 from .options import Force, Model
+from .terminal import progress
 
 if TYPE_CHECKING:
     from vqcodec.recipes.benchmark.settings import Settings

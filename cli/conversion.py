@@ -15,8 +15,8 @@ import typer
 from vqcodec.errors import VqcodecError
 from vqcodec.files import STANDARD_STREAM, check_output
 
-from . import progress
-from .messages import FAILURE, error, explain, note, say
+from .terminal import progress
+from .terminal.messages import FAILURE, error, explain, note, say
 
 if TYPE_CHECKING:
     from vqcodec.codec import FileResult

@@ -10,10 +10,10 @@ import typer
 
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 
-from .messages import note, say
 from .options import Force, Quiet
-from .progress import bar
-from .tables import show_results
+from .terminal.messages import note, say
+from .terminal.progress import bar
+from .terminal.tables import show_results
 
 if TYPE_CHECKING:
     from vqcodec.recipes.evaluation.store import Evaluation
@@ -129,7 +129,7 @@ def _rates(text: str) -> list[float]:
 
 def _show(evaluation: Evaluation) -> None:
     """Print the means on standard output, in as many tables as its width needs, and say which files failed."""
-    from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE
+    from vqcodec.recipes.metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE
 
     rows = [(one.system.title, f"{one.bitrate_bps.value / 1000:.2f}") for one in evaluation.summaries]
     columns = [*_score_columns(evaluation), *_speed_columns(evaluation)]
@@ -142,8 +142,8 @@ def _show(evaluation: Evaluation) -> None:
 
 def _score_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
     """A column a score: the mean and half its interval."""
-    from vqcodec.recipes.imitated import marked
     from vqcodec.recipes.metrics import METRICS
+    from vqcodec.recipes.metrics.imitated import marked
 
     for name in evaluation.facts.metrics:
         found = [one.scores.get(name) for one in evaluation.summaries]

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from .messages import note, say
 from .options import Force
+from .terminal.messages import note, say
 
 
 def export(

@@ -18,11 +18,11 @@ from .encode import encode
 from .eval import evaluate
 from .export import export
 from .info import info
-from .messages import reported
 from .models import models
 from .peel import peel
 from .prepare import prepare
 from .quantizers import quantizers
+from .terminal.messages import reported
 from .train import train
 
 

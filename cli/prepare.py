@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .messages import note, say
 from .options import Quiet
-from .progress import bar
+from .terminal.messages import note, say
+from .terminal.progress import bar
 
 if TYPE_CHECKING:
     from vqcodec.recipes.data.inventory import CorpusSummary, Inventory

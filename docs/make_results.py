@@ -20,8 +20,8 @@ from vqcodec.recipes.benchmark import report as bench
 from vqcodec.recipes.benchmark.tables import tables
 from vqcodec.recipes.evaluation.analysis import is_ceiling
 from vqcodec.recipes.evaluation.results import Summary
-from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE, marked
 from vqcodec.recipes.metrics import METRICS
+from vqcodec.recipes.metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE, marked
 from vqcodec.recipes.statistics import Interval
 
 DOCS = Path(__file__).resolve().parent

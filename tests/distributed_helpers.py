@@ -16,7 +16,7 @@ import torch
 
 from synthetic import Sound, voice
 from vqcodec.errors import VqcodecError
-from vqcodec.recipes import config
+from vqcodec.recipes import loading
 from vqcodec.recipes.config import Recipe
 from vqcodec.recipes.data.batches import Example, crop_samples
 from vqcodec.recipes.distributed import World, joined
@@ -80,7 +80,7 @@ PRELOADED = ["distributed_helpers", "librosa.filters", "torch._dynamo", "vqcodec
 
 def recipe(*overrides: str) -> Recipe:
     """A recipe of a few quick steps, with every part of a step in it."""
-    return config.load("speech_16k", [*SMALL, *overrides])
+    return loading.load("speech_16k", [*SMALL, *overrides])
 
 
 def recipe_of(kind: str, *overrides: str) -> Recipe:

@@ -15,8 +15,8 @@ import numpy as np
 
 from vqcodec.errors import ConfigError
 
-from ..imitated import marked
 from ..metrics import METRICS, Metric
+from ..metrics.imitated import marked
 from ..statistics import Interval
 from .results import Result, Summary, SystemFacts
 from .store import REFERENCE, Evaluation

@@ -20,8 +20,8 @@ from vqcodec import audio
 from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
-from ..imitated import TRAINED_ON, TRAINED_ON_NOTE
 from ..metrics import Metric
+from ..metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE
 from ..reporting import charts as figures
 from ..reporting import html as pages
 from ..statistics import CONFIDENCE, RESAMPLES, Interval, StageUsage

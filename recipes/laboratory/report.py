@@ -15,8 +15,8 @@ import numpy as np
 
 from vqcodec.files import atomic_output
 
-from ..imitated import TRAINED_ON, TRAINED_ON_NOTE
 from ..metrics import METRICS
+from ..metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE
 from ..reporting import charts as figures
 from ..reporting import html
 from . import tables

@@ -12,8 +12,8 @@ import torch
 
 from vqcodec.models.quantizers.bounds import gaussian_distortion
 
-from ..imitated import marked
 from ..metrics import METRICS
+from ..metrics.imitated import marked
 from ..statistics import Interval, ratio_interval
 from .candidates import Member
 

@@ -21,8 +21,9 @@ from vqcodec.files import atomic_output
 from vqcodec.models import checkpoint as weights
 from vqcodec.models.autoencoder import Autoencoder
 
-from ..config import Recipe, from_dict, sizes_that_differ
-from ..imitated import imitated_scores
+from ..config import Recipe
+from ..loading import from_dict, sizes_that_differ
+from ..metrics.imitated import imitated_scores
 from .validation import SCORES
 
 Report = Callable[[str], None]

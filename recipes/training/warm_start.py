@@ -12,7 +12,7 @@ from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
 from vqcodec.models.layers import ConvNeXtBlock
 
-from ..config import sizes_that_differ
+from ..loading import sizes_that_differ
 
 MAY_GROW = ("encoder_blocks", "decoder_blocks", "encoder_fast_blocks", "decoder_fast_blocks", "decoder_stochastic")
 """Sizes that the recipe's model may have more of than the trained one."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from synthetic import voice
 from vqcodec.errors import ConfigError
-from vqcodec.recipes import config
+from vqcodec.recipes import config, loading
 from vqcodec.recipes.distributed import World
 from vqcodec.recipes.training.adversarial import Adversary, codec_loss, discriminator_loss, feature_loss, told_apart
 from vqcodec.recipes.training.discriminators import Discriminators, Judgement, PeriodDiscriminator, compressed_spectrum
@@ -23,7 +23,7 @@ SAMPLES = 8000
 
 def recipe(*overrides: str) -> config.Recipe:
     small = ["discriminator.period_channels=4", "discriminator.stft_channels=16", "discriminator.every=1"]
-    return config.load("speech_16k", [*small, *overrides])
+    return loading.load("speech_16k", [*small, *overrides])
 
 
 def adversary(*overrides: str, world: World = World()) -> Adversary:  # noqa: B008 - frozen

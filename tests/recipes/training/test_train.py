@@ -20,10 +20,10 @@ from vqcodec import Codec, audio
 from vqcodec.cli.main import app
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 from vqcodec.models import registry
-from vqcodec.recipes import config
+from vqcodec.recipes import config, loading
 from vqcodec.recipes.data.shard_reader import open_source
 from vqcodec.recipes.distributed import World
-from vqcodec.recipes.imitated import imitated_scores
+from vqcodec.recipes.metrics.imitated import imitated_scores
 from vqcodec.recipes.training import checkpoints, memory
 from vqcodec.recipes.training.checkpoints import export
 from vqcodec.recipes.training.metrics_log import Logbook, Meter
@@ -99,7 +99,7 @@ def one_thread():
 
 
 def recipe(*overrides: str) -> config.Recipe:
-    return config.load("speech_16k", [*TINY, *overrides])
+    return loading.load("speech_16k", [*TINY, *overrides])
 
 
 def states(run: Path) -> dict:
@@ -510,7 +510,7 @@ def test_runs_of_before_there_were_bottlenecks_resume(finished: Path, speech: Pa
     (old / "recipe.json").write_text(json.dumps(without))
     checkpoints.write(old, "step_00000008.pt", states(old) | {"recipe": without})
     for run in (old, new):
-        again = config.change(checkpoints.recorded(run), ["run.steps=10"])
+        again = loading.change(checkpoints.recorded(run), ["run.steps=10"])
         assert train(again, [speech], run, display=Notes(), resume=True)
     assert_same(states(old), states(new))
     with pytest.raises(ConfigError, match="other sizes than this recipe's: bottleneck rvq -> vae"):

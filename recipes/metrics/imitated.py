@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from .config import LossConfig
-from .metrics import METRICS
+from ..config import LossConfig
+from .table import METRICS
 
 TRAINED_ON = "†"
 """Behind the label of a score that the model was trained on."""

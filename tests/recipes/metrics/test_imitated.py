@@ -1,8 +1,9 @@
 """Which scores a recipe's losses imitate."""
 
-from vqcodec.recipes.config import LossConfig, load
-from vqcodec.recipes.imitated import IMITATED, NEUTRAL, imitated_scores
+from vqcodec.recipes.config import LossConfig
+from vqcodec.recipes.loading import load
 from vqcodec.recipes.metrics import METRICS
+from vqcodec.recipes.metrics.imitated import IMITATED, NEUTRAL, imitated_scores
 
 SETTINGS = {"draws", "signed_focus", "sparse_rho", "handover_start", "handover_steps"}
 """Of [loss], without being weights."""
