@@ -99,14 +99,14 @@ class OptimizerConfig(_Section):
 class LossConfig(_Section):
     """Weights of the losses.
 
-    Training begins on the signed MDCT error alone ("signs first") and hands over to the spectral losses: from
-    `handover_start` on, for `handover_steps` steps, weights move linearly to their final values.
+    A loss schedule leads from the signed MDCT error alone ("signs first") to the spectral losses: from
+    `schedule_start` on, for `schedule_steps` steps, weights move linearly to their final values.
     """
 
     signed: NotNegative = 0.7
-    """Weight, before the hand-over, of the relative squared error of compressed, signed MDCT coefficients."""
+    """Initial weight of the relative squared error of compressed, signed MDCT coefficients."""
     signed_final: NotNegative = 0.15
-    """Weight of that error after the hand-over."""
+    """Weight of that error at the end of the loss schedule."""
     signed_focus: NotNegative = 3.0
     """How much more strong coefficients count than weak ones in that error: an exponent of their magnitude."""
     mean: NotNegative = 0.0
@@ -145,10 +145,11 @@ class LossConfig(_Section):
     contractive: NotNegative = 0.0
     """Weight of the squared norm of the encoder's Jacobian, d latents / d waveform, per latent value. Unconstrained it
     is of the order of 1e5, since quiet samples count as much as loud ones: begin with weights near 1e-7."""
-    handover_start: Count = 1000
-    """Step at which the hand-over from the signed error to the spectral losses begins."""
-    handover_steps: Count = 1000
-    """Steps that the hand-over takes."""
+    schedule_start: Count = 1000
+    """Step at which the loss schedule begins to move weights from the signed error to the spectral losses. Formerly
+    `handover_start`."""
+    schedule_steps: Count = 1000
+    """Length of the loss schedule. Formerly `handover_steps`."""
 
 
 class PhaseConfig(_Section):

@@ -18,7 +18,11 @@ from .config import OF_BOTTLENECK, Recipe
 
 CONFIGS = Path(__file__).parent / "configs"
 
-FORMER_NAMES = {("quantizer", "dead_share"): "usage_threshold"}
+FORMER_NAMES = {
+    ("quantizer", "dead_share"): "usage_threshold",
+    ("loss", "handover_start"): "schedule_start",
+    ("loss", "handover_steps"): "schedule_steps",
+}
 """Settings that have been renamed, by section and former name. Recipes and checkpoints may still have the latter."""
 
 

@@ -1,4 +1,4 @@
-"""Keeps a training run from stepping off a cliff: steps with a gradient far out of the ordinary are not taken."""
+"""The gradient-spike guard: steps whose gradient norm is far above the usual one are skipped."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class TrainingDiverged(VqcodecError):
     """Too many steps in a row would have wrecked the model."""
 
 
-class Guard:
-    """Tells outliers among the gradients by their norm.
+class GradientSpikeGuard:
+    """Finds outliers among the gradients by their norm.
 
     The usual norm is a running mean of logarithms. After the start no single gradient counts in it for more than a
     factor of e, so that outliers hardly move it, but a lasting change of scale (another phase) is learnt in a while.

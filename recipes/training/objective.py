@@ -110,12 +110,12 @@ class Objective:
         """Weight of each loss term at a step, by name."""
         share, config = self.adversarial_share(step) or 0.0, self.recipe.discriminator
         adversarial = {"adversarial": share * config.adversarial, "feature": share * config.feature}
-        return loss_weights(self.recipe.loss, self.handover(step)) | adversarial
+        return loss_weights(self.recipe.loss, self.schedule_progress(step)) | adversarial
 
-    def handover(self, step: int) -> float:
-        """How far the hand-over to the spectral losses has come at a step, 0 to 1."""
+    def schedule_progress(self, step: int) -> float:
+        """How far the loss schedule has come at a step: 0 for the signed error alone, 1 for the final weights."""
         loss = self.recipe.loss
-        return min(1.0, max(0.0, (step - loss.handover_start) / max(1, loss.handover_steps)))
+        return min(1.0, max(0.0, (step - loss.schedule_start) / max(1, loss.schedule_steps)))
 
     def adversarial_share(self, step: int) -> float | None:
         """Of the weights of the adversarial losses, at a step; None before their phase."""
@@ -140,7 +140,7 @@ class Objective:
         """
         rate = self.recipe.model.sample_rate
         terms: dict[str, Tensor] = {}
-        if self.handover(step) > 0:
+        if self.schedule_progress(step) > 0:
             terms |= energy_score(draws[:, :, 0], reference[:, 0], rate)._asdict()
             for name in used_perceptual(self.recipe.loss):
                 terms[name] = PERCEPTUAL[name](decoded[:, 0], reference[:, 0], rate)
@@ -171,12 +171,12 @@ class Objective:
         return terms
 
 
-def loss_weights(config: LossConfig, handover: float) -> dict[str, float]:
-    """Weight of each loss term by its name, `handover` of the way from signs to spectra."""
+def loss_weights(config: LossConfig, progress: float) -> dict[str, float]:
+    """Weight of each loss term by its name, at a `progress` of the loss schedule from 0 to 1."""
     spectral = {name: float(getattr(config, name)) for name in ("mean", "mel", "magnitude", "complex")}
     return {
-        "signed": config.signed + handover * (config.signed_final - config.signed),
-        **{name: handover * weight for name, weight in (spectral | used_perceptual(config)).items()},
+        "signed": config.signed + progress * (config.signed_final - config.signed),
+        **{name: progress * weight for name, weight in (spectral | used_perceptual(config)).items()},
         "commitment": config.commitment,
         "codebook": config.codebook,
         "divergence": config.divergence,

@@ -31,7 +31,7 @@ from ..data.batches import Example
 from ..distributed import World
 from .adversarial import Adversary
 from .calibration import calibrate
-from .gradient_guard import Guard
+from .gradient_guard import GradientSpikeGuard
 from .losses.regularisers import activations
 from .losses.spectral import signed_energy
 from .objective import Objective, Part, Whole
@@ -85,7 +85,7 @@ class Trainer:
         """Whether encoder and codebooks stay as they are from now on."""
         self.model.train()
         self.optimizers = build_optimizers(self.model, recipe.optimizer)
-        self.guard = Guard(recipe.optimizer.outlier_factor, recipe.optimizer.outlier_patience)
+        self.guard = GradientSpikeGuard(recipe.optimizer.outlier_factor, recipe.optimizer.outlier_patience)
         moving = get_ema_multi_avg_fn(recipe.optimizer.weight_ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.model, multi_avg_fn=moving, use_buffers=True)
         self.adversary = None if recipe.phases.adversarial_from is None else Adversary(recipe, device, world)
@@ -135,8 +135,8 @@ class Trainer:
         """One optimizer step on this process's share of a batch [item, 1, sample].
 
         Returns:
-            Detached and over the whole batch: the loss terms, "loss", "gradient_norm", "skipped" (steps so far that the
-            guard refused), "perplexity" [stage], and what the discriminators tell of themselves.
+            Detached and over the whole batch: the loss terms, "loss", "gradient_norm", "skipped" (steps so far with
+            a gradient spike), "perplexity" [stage], and what the discriminators tell of themselves.
 
         Raises:
             ConfigError: codebooks are to stay that were never set.

@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard: curves, a few held-out recordings as sound and as pictures, and the use of codes."""
+"""The TensorBoard logger: curves, a few held-out recordings as sound and as pictures, and the use of codes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ RANGE = (math.log(FLOOR), math.log(50.0))
 """Log magnitudes that are black and white in them."""
 
 
-class Board:
-    """The event files of a run. They grow by a few megabytes with every validation."""
+class TensorBoardLogger:
+    """Writes the event files of a run. They grow by a few megabytes with every validation."""
 
     def __init__(self, run: Path, recipe: Recipe, step: int, held_out: Sequence[Example]) -> None:
         """

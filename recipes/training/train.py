@@ -22,9 +22,9 @@ from ..data.shard_reader import open_source
 from ..distributed import joined
 from . import checkpoints, memory
 from .checks import check
-from .metrics_log import Logbook, Meter
+from .metrics_log import Meter, MetricsLog
 from .step import Trainer
-from .tensorboard import Board
+from .tensorboard import TensorBoardLogger
 from .validation import validate
 
 EARLY_STEPS = (1, 2, 5, 10)
@@ -123,7 +123,7 @@ def train(
 
 def fine_tuning(recipe: Recipe) -> Recipe:
     """The recipe for a run that begins with trained weights: codebooks and spectral losses are in from the start."""
-    loss = recipe.loss.model_copy(update={"handover_start": 0, "handover_steps": 0})
+    loss = recipe.loss.model_copy(update={"schedule_start": 0, "schedule_steps": 0})
     quantizer = recipe.quantizer.model_copy(update={"start_step": 0})
     return recipe.model_copy(update={"loss": loss, "quantizer": quantizer})
 
@@ -138,7 +138,7 @@ def _loop(trainer: Trainer, source: BatchSource, out: Path, display: Display, in
         deque(steps, maxlen=0)
         return
     best = checkpoints.BestCheckpoint(out, run.best_by)
-    with Logbook(out, began, _board(trainer, source, out, display)) as log:
+    with MetricsLog(out, began, _tensorboard(trainer, source, out, display)) as log:
         for metrics_of_step in steps:
             meter.add(metrics_of_step)
             if trainer.step % run.log_every == 0 or trainer.step - began in EARLY_STEPS:
@@ -180,12 +180,12 @@ def _steps(
             return
 
 
-def _board(trainer: Trainer, source: BatchSource, out: Path, display: Display) -> Board | None:
-    """The run's board, unless it is not wanted or TensorBoard is not installed."""
+def _tensorboard(trainer: Trainer, source: BatchSource, out: Path, display: Display) -> TensorBoardLogger | None:
+    """The TensorBoard logger of the run, unless it is not wanted or TensorBoard is not installed."""
     if not trainer.recipe.run.tensorboard:
         return None
     try:
-        return Board(out, trainer.recipe, trainer.step, source.held_out)
+        return TensorBoardLogger(out, trainer.recipe, trainer.step, source.held_out)
     except ConfigError as error:
         display.message(f"no event files: {error}, or set run.tensorboard=false")
         return None

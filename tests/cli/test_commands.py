@@ -537,7 +537,7 @@ TINY = (
     *("model.name=tiny", "model.latent_dim=8", "model.num_stages=2", "model.codebook_size=16"),
     *("model.encoder_width=16", "model.encoder_blocks=1", "model.decoder_width=16", "model.decoder_blocks=1"),
     *("data.batch_size=2", "data.crop_s=0.25", "data.workers=0", "data.validation_s=1.0"),
-    *("quantizer.start_step=2", "quantizer.kmeans_batches=4", "loss.handover_start=4", "loss.handover_steps=2"),
+    *("quantizer.start_step=2", "quantizer.kmeans_batches=4", "loss.schedule_start=4", "loss.schedule_steps=2"),
     *("run.steps=8", "run.log_every=2", "run.validate_every=4"),
 )
 

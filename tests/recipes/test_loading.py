@@ -1,5 +1,6 @@
 """Recipes: every one that ships is valid, and every mistake in one is explained."""
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -78,17 +79,19 @@ def test_recipes_of_before_there_were_bottlenecks_have_residual_ones() -> None:
     assert recipe.model.bottleneck == "rvq"
 
 
-def test_former_names_of_settings_are_accepted(tmp_path) -> None:
-    values = loading.load("tiny", ["quantizer.usage_threshold=0.3"]).to_dict()
-    values["quantizer"]["dead_share"] = values["quantizer"].pop("usage_threshold")
-    assert loading.from_dict(values).quantizer.usage_threshold == 0.3
+@pytest.mark.parametrize(("section", "former"), loading.FORMER_NAMES)
+def test_former_names_of_settings_are_accepted(section: str, former: str, tmp_path: Path) -> None:
+    name, new = loading.FORMER_NAMES[section, former], 1 if section == "loss" else 0.3
+    values = loading.load("tiny", [f"{section}.{name}={new}"]).to_dict()
+    values[section][former] = values[section].pop(name)
+    assert loading.from_dict(values).to_dict()[section][name] == new
     path = tmp_path / "old.toml"
-    path.write_text("[quantizer]\ndead_share = 0.3\n")
-    assert loading.load(path).quantizer.usage_threshold == 0.3
-    for name in ("dead_share", "usage_threshold"):
-        assert loading.load(path, [f"quantizer.{name}=0.2"]).quantizer.usage_threshold == 0.2
-    path.write_text("[quantizer]\ndead_share = 0.3\nusage_threshold = 0.3\n")
-    with pytest.raises(ConfigError, match=r"dead_share is the former name of quantizer.usage_threshold"):
+    path.write_text(f"[{section}]\n{former} = {new}\n")
+    assert loading.load(path).to_dict()[section][name] == new
+    for either in (former, name):
+        assert loading.load(path, [f"{section}.{either}=0"]).to_dict()[section][name] == 0
+    path.write_text(f"[{section}]\n{former} = 1\n{name} = 1\n")
+    with pytest.raises(ConfigError, match=f"{former} is the former name of {section}.{name}"):
         loading.load(path)
 
 

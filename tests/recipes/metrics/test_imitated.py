@@ -5,7 +5,7 @@ from vqcodec.recipes.loading import load
 from vqcodec.recipes.metrics import METRICS
 from vqcodec.recipes.metrics.imitated import IMITATED, NEUTRAL, imitated_scores
 
-SETTINGS = {"draws", "signed_focus", "sparse_rho", "handover_start", "handover_steps"}
+SETTINGS = {"draws", "signed_focus", "sparse_rho", "schedule_start", "schedule_steps"}
 """Of [loss], without being weights."""
 
 

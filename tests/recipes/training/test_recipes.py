@@ -59,7 +59,7 @@ def test_every_recipe_sets_all_of_its_model(name: str) -> None:
     assert recipe.model.name == name
     assert recipe.model.latency_s <= 0.08
     assert recipe.quantizer.start_step < recipe.run.steps
-    assert recipe.loss.handover_start + recipe.loss.handover_steps < recipe.run.steps
+    assert recipe.loss.schedule_start + recipe.loss.schedule_steps < recipe.run.steps
 
 
 def test_the_default_recipe_is_of_ten_million_parameters_at_most() -> None:

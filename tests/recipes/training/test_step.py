@@ -193,7 +193,7 @@ def losses_of(kind: str, *overrides: str) -> set[str]:
 
 @pytest.mark.parametrize("kind", OF_KIND)
 def test_every_kind_learns(kind: str) -> None:
-    settings = ["run.steps=40", "optimizer.learning_rate=3e-3", "loss.handover_start=100"]
+    settings = ["run.steps=40", "optimizer.learning_rate=3e-3", "loss.schedule_start=100"]
     _, metrics = take_steps(recipe_of(kind, *settings), World())
     assert all(value.isfinite().all() for values in metrics for value in values.values())
     signed = torch.stack([values["signed"] for values in metrics])
@@ -263,7 +263,7 @@ def test_code_vectors_learn_by_gradient_under_the_same_names(kind: str) -> None:
 
 def test_the_loss_of_the_textbook_is_one_setting() -> None:
     beta = 0.4
-    settings = [BY_GRADIENT, f"loss.commitment={beta}", "loss.codebook=1", "loss.handover_start=100"]
+    settings = [BY_GRADIENT, f"loss.commitment={beta}", "loss.codebook=1", "loss.schedule_start=100"]
     trainer = Trainer(recipe_of("vq", *settings), CPU, World())
     trainer.initialise_codebooks(batch_of(trainer.recipe, World(), number) for number in range(4))
     values = trainer.train_step(batch_for(trainer))
