@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from .measurement import Figure, figure
-from .subject import Rate
+from .subject import Bitrate
 from .timing import Place, Samples
 
 SIZES: Mapping[str, tuple[int, ...]] = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
@@ -36,15 +36,15 @@ class MatrixProducts:
         return seconds
 
 
-def count_figures(macs: Mapping[str, float], rate: Rate) -> list[Figure]:
+def count_figures(macs: Mapping[str, float], bitrate: Bitrate) -> list[Figure]:
     """Millions of multiply-accumulate operations per second of audio."""
     return [
-        figure("arithmetic", direction, [count / 1e6], "MMAC/s", "lower", rate) for direction, count in macs.items()
+        figure("arithmetic", direction, [count / 1e6], "MMAC/s", "lower", bitrate) for direction, count in macs.items()
     ]
 
 
 def peak_figures(
-    products: Samples, whole: Samples, macs: Mapping[str, float], duration_s: float, rate: Rate, place: Place
+    products: Samples, whole: Samples, macs: Mapping[str, float], duration_s: float, bitrate: Bitrate, place: Place
 ) -> list[Figure]:
     """The machine's peak in GFLOP/s, the best of all sizes, and the share of it that encoding and decoding reach.
 
@@ -55,5 +55,5 @@ def peak_figures(
     found = [peak]
     for direction, count in macs.items():
         shares = [100 * 2e-9 * count * duration_s / s / peak.best for s in whole[direction]]
-        found.append(figure("arithmetic", f"{direction}, share of the peak", shares, "%", "higher", rate, place))
+        found.append(figure("arithmetic", f"{direction}, share of the peak", shares, "%", "higher", bitrate, place))
     return found

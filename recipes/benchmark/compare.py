@@ -7,7 +7,7 @@ from typing import Literal
 
 from .arithmetic import PEAK
 from .measurement import Figure
-from .report import Report
+from .report import BenchmarkReport
 
 LEAST_MARGIN = 0.05
 """A smaller change of a figure is never more than noise."""
@@ -37,7 +37,7 @@ class Change:
         return "better" if (self.ratio > 1) == (self.new.better == "higher") else "worse"
 
 
-def compare(old: Report, new: Report) -> list[Change]:
+def compare(old: BenchmarkReport, new: BenchmarkReport) -> list[Change]:
     """Every figure that both have, in the order of the new report.
 
     Noise is the spread of the rounds in both reports and, for times, any change of the plain matrix product: that is
@@ -54,7 +54,7 @@ def compare(old: Report, new: Report) -> list[Change]:
     return changes
 
 
-def differences(old: Report, new: Report) -> list[str]:
+def differences(old: BenchmarkReport, new: BenchmarkReport) -> list[str]:
     """What else is not the same in the two reports, and may explain a change."""
     pairs = {
         "model": (old.model.fingerprint[:16], new.model.fingerprint[:16]),

@@ -22,20 +22,19 @@ from vqcodec.files import atomic_output
 
 from ..metrics import Metric
 from ..metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE
-from ..reporting import charts as figures
-from ..reporting import html as pages
+from ..reporting import charts, html
 from ..statistics import CONFIDENCE, RESAMPLES, Interval, StageUsage
 from .analysis import (
-    Codec,
+    ComparedCodec,
     Ranking,
-    Score,
+    ReportedScore,
     best_systems,
     codecs_of,
     needed_bitrate,
     rank_files,
     scores_of,
 )
-from .results import Result, SystemFacts
+from .results import EvaluationResult, SystemFacts
 from .store import REFERENCE, Evaluation
 
 PAGE_NAME = "report.html"
@@ -51,9 +50,9 @@ _LOUD_PERCENT = 99.8
 class Sound:
     """A featured file after one system."""
 
-    codec: Codec
+    codec: ComparedCodec
     system: SystemFacts
-    result: Result | None
+    result: EvaluationResult | None
     audio: str | None
     """As a data URI; None where the sound was not kept."""
     spectrogram: str | None
@@ -113,12 +112,12 @@ def featured_files(evaluation: Evaluation, count: int = 6) -> list[str]:
 
 
 def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
-    pages.check_packages()
+    html.check_packages()
     from plotly.offline import get_plotlyjs
 
     from vqcodec import __version__
 
-    environment = pages.environment()
+    environment = html.environment()
 
     environment.filters.update(kbps=_kbps, duration=_duration, speed=_speed)
     summaries = evaluation.summaries
@@ -126,7 +125,7 @@ def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
     scores = scores_of(evaluation)
     ranking = rank_files(evaluation)
     features = [_feature(evaluation, file, codecs, ranking) for file in featured]
-    charts = [(score, chart) for score in scores if (chart := _chart(score, codecs))]
+    drawn = [(score, chart) for score in scores if (chart := _chart(score, codecs))]
     plotly = get_plotlyjs()
     return environment.get_template("report.html").render(
         title=title,
@@ -143,14 +142,14 @@ def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
         best={score.metric.name: _best(score.metric, codecs) for score in scores},
         answer=_answer(codecs, scores, ranking),
         charts=[
-            pages.drawing(
+            html.drawing(
                 chart,
                 _chart_in_words(score, chart),
                 far=", ".join(f"{one.label} {score.number(one.value)}" for one in chart.far_ceilings),
             )
-            for score, chart in charts
+            for score, chart in drawn
         ],
-        chart_data=[pages.chart_data(chart) for _, chart in charts],
+        chart_data=[html.chart_data(chart) for _, chart in drawn],
         features=features,
         anchors={feature.file: f"file-{number}" for number, feature in enumerate(features, start=1)},
         ranking=ranking,
@@ -164,11 +163,13 @@ def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
     )
 
 
-def _best(metric: Metric, codecs: Sequence[Codec]) -> frozenset[str]:
+def _best(metric: Metric, codecs: Sequence[ComparedCodec]) -> frozenset[str]:
     return best_systems([one for codec in codecs if not codec.ceiling for one in codec.summaries], metric)
 
 
-def _answer(codecs: Sequence[Codec], scores: Sequence[Score], ranking: Ranking | None) -> dict[str, Any] | None:
+def _answer(
+    codecs: Sequence[ComparedCodec], scores: Sequence[ReportedScore], ranking: Ranking | None
+) -> dict[str, Any] | None:
     """What other codecs need for the scores of the main one at its middle bitrate; None if it has no means."""
     if ranking is None or not codecs or not codecs[0].summaries:
         return None
@@ -193,15 +194,15 @@ def _answer(codecs: Sequence[Codec], scores: Sequence[Score], ranking: Ranking |
     }
 
 
-def _chart(score: Score, codecs: Sequence[Codec]) -> figures.Chart | None:
+def _chart(score: ReportedScore, codecs: Sequence[ComparedCodec]) -> charts.Chart | None:
     """A score against bitrate; None where no codec has it."""
     name = score.metric.name
     curves = tuple(
-        figures.Curve(
+        charts.Curve(
             label=codec.label,
             number=codec.number,
             points=tuple(
-                figures.Point(
+                charts.Point(
                     label=one.system.title,
                     rate=one.bitrate_bps.value / 1000,
                     value=one.scores[name].value,
@@ -215,7 +216,7 @@ def _chart(score: Score, codecs: Sequence[Codec]) -> figures.Chart | None:
         if not codec.ceiling and codec.curve(score.metric)
     )
     ceilings = tuple(
-        figures.Ceiling(label=one.system.title, value=one.scores[name].value)
+        charts.Ceiling(label=one.system.title, value=one.scores[name].value)
         for codec in codecs
         if codec.ceiling
         for one in codec.curve(score.metric)
@@ -223,10 +224,10 @@ def _chart(score: Score, codecs: Sequence[Codec]) -> figures.Chart | None:
     if not curves:
         return None
     axis = ", ".join(part for part in (score.metric.unit, score.direction) if part)
-    return figures.Chart(name=name, title=score.label, axis=axis, curves=curves, ceilings=ceilings)
+    return charts.Chart(name=name, title=score.label, axis=axis, curves=curves, ceilings=ceilings)
 
 
-def _chart_in_words(score: Score, chart: figures.Chart) -> str:
+def _chart_in_words(score: ReportedScore, chart: charts.Chart) -> str:
     curves = [
         f"{curve.label}: "
         + ", ".join(f"{score.number(point.value)} at {point.rate:.3g} kbit/s" for point in curve.points)
@@ -236,7 +237,7 @@ def _chart_in_words(score: Score, chart: figures.Chart) -> str:
     return f"{chart.title} against bitrate. {'; '.join([*curves, *ceilings])}."
 
 
-def _feature(evaluation: Evaluation, file: str, codecs: Sequence[Codec], ranking: Ranking | None) -> Feature:
+def _feature(evaluation: Evaluation, file: str, codecs: Sequence[ComparedCodec], ranking: Ranking | None) -> Feature:
     """A file through all systems, the unprocessed sound first."""
     systems = [(codec, system) for codec in codecs for system in codec.systems]
     systems.sort(key=lambda pair: pair[1].name != REFERENCE)
@@ -270,20 +271,20 @@ def _feature(evaluation: Evaluation, file: str, codecs: Sequence[Codec], ranking
 
 def _levels_db(path: Path) -> NDArray[np.float32]:
     waveform, sample_rate = audio.read(path)
-    return figures.levels_db(waveform[0], sample_rate)
+    return charts.levels_db(waveform[0], sample_rate)
 
 
 def _spectrogram(levels: NDArray[np.float32], top_db: float) -> str:
-    return _data_uri("image/webp", figures.draw_spectrogram(levels, top_db))
+    return _data_uri("image/webp", charts.draw_spectrogram(levels, top_db))
 
 
 def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _by_file(evaluation: Evaluation, ranking: Ranking | None) -> list[tuple[str, dict[str, Result]]]:
+def _by_file(evaluation: Evaluation, ranking: Ranking | None) -> list[tuple[str, dict[str, EvaluationResult]]]:
     """Each file's results by system, the worst file first, and last those that are not ranked."""
-    found: dict[str, dict[str, Result]] = {file: {} for file in (ranking.files if ranking else ())}
+    found: dict[str, dict[str, EvaluationResult]] = {file: {} for file in (ranking.files if ranking else ())}
     for one in evaluation.results:
         found.setdefault(one.file, {})[one.system] = one
     return list(found.items())
@@ -301,7 +302,7 @@ def _usage(stages: Sequence[StageUsage]) -> dict[str, Any] | None:
         "few": frames < _ENOUGH_FRAMES * codes,
         "bits": math.log2(codes),
         "saving": 1 - sum(one.entropy_bits for one in stages) / (len(stages) * math.log2(codes)),
-        "svg": figures.draw_usage(stages),
+        "svg": charts.draw_usage(stages),
     }
 
 

@@ -26,7 +26,7 @@ class SystemFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class EvaluationResult:
     """One file through one system."""
 
     file: str
@@ -47,7 +47,7 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class SystemSummary:
     """All files through one system."""
 
     system: SystemFacts
@@ -62,7 +62,7 @@ class Summary:
     """Means over the files for which the score is defined."""
 
 
-def summarise(system: SystemFacts, results: Sequence[Result], metrics: Iterable[str]) -> Summary:
+def summarise(system: SystemFacts, results: Sequence[EvaluationResult], metrics: Iterable[str]) -> SystemSummary:
     """Totals and means over one system's results, with intervals.
 
     Args:
@@ -75,7 +75,7 @@ def summarise(system: SystemFacts, results: Sequence[Result], metrics: Iterable[
         values = np.array([one.scores[name] for one in results if name in one.scores])
         if len(values):
             scores[name] = ratio_interval(values, np.ones_like(values))
-    return Summary(
+    return SystemSummary(
         system=system,
         files=len(results),
         duration_s=float(seconds.sum()),

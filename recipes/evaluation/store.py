@@ -31,7 +31,7 @@ from vqcodec.files import atomic_output
 
 from .. import jsonl
 from ..statistics import StageUsage, count_codes
-from .results import Result, Summary, SystemFacts, summarise
+from .results import EvaluationResult, SystemFacts, SystemSummary, summarise
 
 FORMAT = 1
 REFERENCE = "reference"
@@ -39,7 +39,7 @@ REFERENCE = "reference"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class EvaluationFailure:
     """A file that could not be measured, and why."""
 
     file: str
@@ -78,20 +78,20 @@ class RunFacts:
 class Evaluation:
     """All that a report needs."""
 
-    store: Store
+    store: EvaluationStore
     facts: RunFacts
-    results: tuple[Result, ...]
-    failures: tuple[Failure, ...]
+    results: tuple[EvaluationResult, ...]
+    failures: tuple[EvaluationFailure, ...]
     usage: tuple[StageUsage, ...]
 
     @functools.cached_property
-    def summaries(self) -> list[Summary]:
+    def summaries(self) -> list[SystemSummary]:
         """One a system that has results, in the order of the systems.
 
         Over the files that every system has done; the mean of a score over those where every system has it: a codec
         that returns silence, which has no PESQ, must not be better off for it.
         """
-        by_system: dict[str, list[Result]] = {}
+        by_system: dict[str, list[EvaluationResult]] = {}
         for one in self._shared:
             by_system.setdefault(one.system, []).append(one)
         defined = {name: self._defined(name) for name in self.facts.metrics}
@@ -116,7 +116,7 @@ class Evaluation:
         ]
 
     @functools.cached_property
-    def _shared(self) -> list[Result]:
+    def _shared(self) -> list[EvaluationResult]:
         """The results of the files that every system has done."""
         files: dict[str, set[str]] = {}
         for one in self.results:
@@ -131,7 +131,7 @@ class Evaluation:
         return {one.file for one in self._shared} - lacking if able else set()
 
 
-class Store:
+class EvaluationStore:
     """The folder of one evaluation.
 
     Args:
@@ -196,20 +196,20 @@ class Store:
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ConfigError(f"{self._settings} is damaged; name a new folder") from None
 
-    def append(self, record: Result | Failure) -> None:
+    def append(self, record: EvaluationResult | EvaluationFailure) -> None:
         """Add a result, or a file that failed, as one line."""
         jsonl.append(self._lines, dataclasses.asdict(record))
 
-    def records(self) -> tuple[list[Result], list[Failure]]:
+    def records(self) -> tuple[list[EvaluationResult], list[EvaluationFailure]]:
         """What was appended so far, the last word on each file and system.
 
         Raises:
             ConfigError: a line is damaged.
         """
-        results: dict[tuple[str, str], Result] = {}
-        failures: dict[tuple[str, str | None], Failure] = {}
+        results: dict[tuple[str, str], EvaluationResult] = {}
+        failures: dict[tuple[str, str | None], EvaluationFailure] = {}
         for record in jsonl.read(self._lines, _record):
-            if isinstance(record, Failure):
+            if isinstance(record, EvaluationFailure):
                 failures[record.file, record.system] = record
             else:
                 results[record.file, record.system] = record
@@ -274,7 +274,7 @@ class Store:
             output.write(_json(_summary(evaluation)))
 
 
-def _only(result: Result, defined: Mapping[str, Set[str]]) -> Result:
+def _only(result: EvaluationResult, defined: Mapping[str, Set[str]]) -> EvaluationResult:
     """The result without the scores that are not comparable for its file."""
     scores = {name: score for name, score in result.scores.items() if result.file in defined.get(name, ())}
     return dataclasses.replace(result, scores=scores)
@@ -296,15 +296,15 @@ def _difference(old: RunFacts, new: RunFacts, measured: Set[str]) -> str | None:
     return None
 
 
-def _record(content: dict[str, Any]) -> Result | Failure:
-    return Failure(**content) if "reason" in content else Result(**content)
+def _record(content: dict[str, Any]) -> EvaluationResult | EvaluationFailure:
+    return EvaluationFailure(**content) if "reason" in content else EvaluationResult(**content)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _csv(results: Sequence[Result], metrics: Sequence[str]) -> bytes:
+def _csv(results: Sequence[EvaluationResult], metrics: Sequence[str]) -> bytes:
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["file", "system", "duration_s", "bytes", "bitrate_bps", "encode_s", "decode_s", *metrics])

@@ -8,7 +8,7 @@ from typing import Any
 
 from vqcodec.errors import ConfigError
 
-Settings = Mapping[str, Any]
+QuantizerSettings = Mapping[str, Any]
 
 TRAINED = "trained"
 """Kind of the codebooks that a model brings: nothing is fitted."""
@@ -28,7 +28,7 @@ _BEAM = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class Candidate:
     """A quantizer with its settings at a number of bits."""
 
     name: str
@@ -39,7 +39,7 @@ class Member:
     """Of `vqcodec.models.quantizers.KINDS`, or `TRAINED`."""
     budget: int
     """Bits of a vector that may be spent."""
-    settings: Settings
+    settings: QuantizerSettings
     """Of the quantizer's class; of the trained one, the arguments of its `encode`."""
     slow: bool = False
     """It takes minutes to fit."""
@@ -59,39 +59,39 @@ class Variant:
     name: str
     title: str
     kind: str
-    settings: Callable[[int], Settings | None]
+    settings: Callable[[int], QuantizerSettings | None]
     """Bits of a vector -> settings; None where this number of bits is out of its reach."""
     slow: bool = False
     spare: bool = False
     """It is there for the sake of another one, and nobody misses it where it has no settings."""
 
 
-def _one_book(bits: int) -> Settings | None:
+def _one_book(bits: int) -> QuantizerSettings | None:
     return {"num_codes": 2**bits} if bits <= MOST_CODE_BITS else None
 
 
-def _tree(search: str) -> Callable[[int], Settings | None]:
+def _tree(search: str) -> Callable[[int], QuantizerSettings | None]:
     return lambda bits: {"depth": bits, "search": search} if bits <= MOST_CODE_BITS else None
 
 
-def _books(bits: int, largest: int = _BOOK_BITS) -> Settings:
+def _books(bits: int, largest: int = _BOOK_BITS) -> QuantizerSettings:
     """Codebooks of one size that spend all the bits, as large as they may be; or most of the bits, where none do."""
     sizes = range(min(largest, bits), _LEAST_BOOK_BITS - 1, -1)
     size = next((size for size in sizes if bits % size == 0), min(largest, bits))
     return {"num_books": bits // size, "codes_per_book": 2**size}
 
 
-def _few_books(bits: int) -> Settings:
+def _few_books(bits: int) -> QuantizerSettings:
     return _books(bits, _BOOK_BITS if bits < _FEW_BOOKS_FROM else _FEW_BOOK_BITS)
 
 
-def _residual_like_few(bits: int) -> Settings | None:
+def _residual_like_few(bits: int) -> QuantizerSettings | None:
     """As large codebooks as additive ones have, where these are smaller than the others."""
     few = _few_books(bits)
     return {**few, "beam": _BEAM} if few != _books(bits) else None
 
 
-def _lattice(name: str) -> Callable[[int], Settings]:
+def _lattice(name: str) -> Callable[[int], QuantizerSettings]:
     return lambda bits: {"lattice": name, "bits": float(bits)}
 
 
@@ -143,7 +143,7 @@ def check_kinds(kinds: Sequence[str]) -> None:
             raise ConfigError(f"there is no quantizer {kind!r}; choose from {', '.join(KINDS)}")
 
 
-def family(budgets: Sequence[int], kinds: Sequence[str], dim: int, speakers: int) -> tuple[list[Member], list[str]]:
+def family(budgets: Sequence[int], kinds: Sequence[str], dim: int, speakers: int) -> tuple[list[Candidate], list[str]]:
     """The members of the classical family at every budget, and why others are left out.
 
     Args:
@@ -174,7 +174,7 @@ def family(budgets: Sequence[int], kinds: Sequence[str], dim: int, speakers: int
     return members, notes
 
 
-def trained(budgets: Sequence[int], kinds: Sequence[str], choices: Mapping[int, float]) -> list[Member]:
+def trained(budgets: Sequence[int], kinds: Sequence[str], choices: Mapping[int, float]) -> list[Candidate]:
     """The codebooks of a model: at every budget, as many stages as fit, searched greedily and with a beam.
 
     Args:
@@ -189,13 +189,13 @@ def trained(budgets: Sequence[int], kinds: Sequence[str], choices: Mapping[int, 
         for budget in budgets:
             if fitting := [stages for stages, bits in choices.items() if bits <= budget]:
                 settings = {"stages": max(fitting), "effort": effort}
-                members.append(Member(name=name, title=title, kind=TRAINED, budget=budget, settings=settings))
+                members.append(Candidate(name=name, title=title, kind=TRAINED, budget=budget, settings=settings))
     return members
 
 
-def _member(variant: Variant, budget: int, settings: Settings) -> Member:
+def _member(variant: Variant, budget: int, settings: QuantizerSettings) -> Candidate:
     few = variant.slow and settings != _books(budget)
-    return Member(
+    return Candidate(
         name=variant.name,
         title=variant.title,
         kind=variant.kind,
@@ -206,7 +206,7 @@ def _member(variant: Variant, budget: int, settings: Settings) -> Member:
     )
 
 
-def _obstacle(variant: Variant, settings: Settings, dim: int, speakers: int) -> str:
+def _obstacle(variant: Variant, settings: QuantizerSettings, dim: int, speakers: int) -> str:
     """Why these settings cannot be fitted, or nothing."""
     if variant.kind in ("product", "opq") and settings["num_books"] > dim:
         return f"{settings['num_books']} parts of {dim} dimensions"

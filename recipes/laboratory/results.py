@@ -15,14 +15,14 @@ from vqcodec.models.quantizers.bounds import gaussian_distortion
 from ..metrics import METRICS
 from ..metrics.imitated import marked
 from ..statistics import Interval, ratio_interval
-from .candidates import Member
+from .candidates import Candidate
 
 SCORES = ("pesq_wb", "stoi")
 """What the decoder's sound is scored by."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class QuantizerResult:
     """One quantizer at a number of bits, fitted on one part of the latents and measured on the other."""
 
     name: str
@@ -71,7 +71,7 @@ class Result:
         """Vectors a CPU second."""
         return self.vectors / max(self.decode_s, 1e-9)
 
-    def answers(self, member: Member, scored: bool) -> bool:
+    def answers(self, member: Candidate, scored: bool) -> bool:
         """Whether it is what measuring this member would give, with scores or without."""
         return (self.kind, dict(self.settings)) == (member.kind, dict(member.settings)) and (
             bool(self.scores) or not scored
@@ -86,7 +86,7 @@ class Unquantized:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class QuantizerFailure:
     """A quantizer that could not be measured, and why."""
 
     name: str
@@ -106,9 +106,9 @@ class Findings:
 
     facts: Mapping[str, Any]
     """Model, recordings and their amount; see `vqcodec.recipes.laboratory.store.facts_of`."""
-    results: Sequence[Result]
+    results: Sequence[QuantizerResult]
     """In the order of the family, and of bits."""
-    failures: Sequence[Failure] = ()
+    failures: Sequence[QuantizerFailure] = ()
     unquantized: Unquantized | None = None
     notes: Sequence[str] = ()
     variances: Sequence[float] = field(default=(), repr=False)
@@ -142,11 +142,11 @@ class Findings:
         """The best SNR of any code of so many bits a vector for Gaussian vectors of the test latents' covariance."""
         return bound_db(self.variances, bits)
 
-    def gap_db(self, one: Result) -> float:
+    def gap_db(self, one: QuantizerResult) -> float:
         """How far a result stays under that bound, for its bits of fixed-length codes."""
         return self.bound_db(one.bits) - one.snr_db
 
-    def of(self, name: str) -> dict[int, Result]:
+    def of(self, name: str) -> dict[int, QuantizerResult]:
         """The results of one quantizer by the bits that it was allowed."""
         return {one.budget: one for one in self.results if one.name == name}
 

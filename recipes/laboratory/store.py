@@ -27,13 +27,17 @@ from .. import jsonl
 from ..data.corpora import Recording
 from . import latents
 from .latents import Latents
-from .results import Failure, Findings, Result, Unquantized
+from .results import Findings, QuantizerFailure, QuantizerResult, Unquantized
 
 FORMAT = 1
 
-Record: TypeAlias = Result | Failure | Unquantized
+Record: TypeAlias = QuantizerResult | QuantizerFailure | Unquantized
 
-_KINDS: Mapping[str, type[Record]] = {"result": Result, "failure": Failure, "unquantized": Unquantized}
+_KINDS: Mapping[str, type[Record]] = {
+    "result": QuantizerResult,
+    "failure": QuantizerFailure,
+    "unquantized": Unquantized,
+}
 _DIFFERENCES = {
     "format": "another version of vqcodec",
     "model": "another model",
@@ -63,7 +67,7 @@ def facts_of(codec: Codec, fit: Iterable[Recording], test: Iterable[Recording], 
     }
 
 
-class Store:
+class LaboratoryStore:
     """The folder of one laboratory.
 
     Args:
@@ -149,7 +153,7 @@ class Store:
         """
         found, facts = latents.load(self.latents_path)
         records = self.records()
-        results: dict[tuple[str, int], Result | Failure] = {}
+        results: dict[tuple[str, int], QuantizerResult | QuantizerFailure] = {}
         unquantized = None
         for record in records:
             if isinstance(record, Unquantized):
@@ -160,8 +164,8 @@ class Store:
         ordered = sorted(results.values(), key=lambda one: (place.get(one.name, len(place)), one.budget))
         return Findings(
             facts=facts,
-            results=[one for one in ordered if isinstance(one, Result)],
-            failures=[one for one in ordered if isinstance(one, Failure)],
+            results=[one for one in ordered if isinstance(one, QuantizerResult)],
+            failures=[one for one in ordered if isinstance(one, QuantizerFailure)],
             unquantized=unquantized,
             notes=[*facts["notes"], *notes],
             variances=principal_variances(covariance(found.test.vectors)).tolist(),
@@ -176,7 +180,7 @@ class Store:
             output.write(content.encode() + b"\n")
 
 
-def _amount(part: latents.Part) -> dict[str, Any]:
+def _amount(part: latents.LatentSet) -> dict[str, Any]:
     return {
         "recordings": len(part.files),
         "speakers": len(set(part.speakers)),
@@ -189,7 +193,7 @@ def _record(content: dict[str, Any]) -> Record:
     return _KINDS[content.pop("record")](**content)
 
 
-def _row(findings: Findings, one: Result) -> dict[str, Any]:
+def _row(findings: Findings, one: QuantizerResult) -> dict[str, Any]:
     """A result in numbers, scores as means."""
     means = {name: findings.mean(one.scores, name) for name in findings.scores}
     return {

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 from vqcodec.files import atomic_output
-from vqcodec.models import checkpoint as weights
+from vqcodec.models import checkpoint
 from vqcodec.models.autoencoder import Autoencoder
 
 from ..config import Recipe
@@ -185,7 +185,7 @@ def export(run: Path, target: Path, *, best: bool = False, force: bool = False, 
     assert isinstance(model, Autoencoder)
     training = {"steps": state["step"], "recipe": recipe.to_dict()}
     trained_on = imitated_scores(recipe.loss, state.get("trained_on_scores", ()))
-    weights.save(target, model, training, state.get("decodes", ()), trained_on)
+    checkpoint.save(target, model, training, state.get("decodes", ()), trained_on)
     return int(state["step"])
 
 

@@ -38,7 +38,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """Sizes and costs of a run."""
 
     recipe: Recipe
@@ -65,7 +65,7 @@ class Plan:
         return (KEPT + 2) * self.checkpoint_bytes
 
 
-def plan(recipe: Recipe, device: str = "auto") -> Plan:
+def plan(recipe: Recipe, device: str = "auto") -> TrainingPlan:
     """Build the model and time a few steps of each phase of a run, in this process alone.
 
     Raises:
@@ -81,7 +81,7 @@ def plan(recipe: Recipe, device: str = "auto") -> Plan:
             trainer.initialise_codebooks([batch])
         phases = tuple(_time(trainer, batch, name, steps) for name, steps in stretches(recipe))
         adversary = trainer.adversary
-        return Plan(
+        return TrainingPlan(
             recipe=recipe,
             device=str(trainer.device),
             parameters=trainer.parameters,

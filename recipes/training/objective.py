@@ -19,7 +19,7 @@ from .losses.regularisers import contraction, sparsity
 from .losses.spectral import energy_score, relative_error, signed_error
 
 
-class Part(NamedTuple):
+class BatchPart(NamedTuple):
     """What one forward and backward pass works on: this process's share of a batch, or a part of that."""
 
     waveform: Tensor
@@ -40,7 +40,7 @@ class Part(NamedTuple):
     """Random signs for the contractive loss [item, dim, frame]; None if it is not in use."""
 
 
-class Whole(NamedTuple):
+class BatchTotals(NamedTuple):
     """What the terms of every part are relative to, over all parts of all processes."""
 
     energy: Tensor
@@ -76,7 +76,7 @@ class Objective:
         self.recipe, self.model, self.adversary = recipe, model, adversary
 
     def __call__(
-        self, forward: Callable[..., Reconstruction], part: Part, whole: Whole, step: int, quantizes: bool
+        self, forward: Callable[..., Reconstruction], part: BatchPart, whole: BatchTotals, step: int, quantizes: bool
     ) -> Outcome:
         """Forward pass and loss.
 
@@ -148,7 +148,7 @@ class Objective:
             terms |= self.adversary.terms(reference, decoded)
         return terms
 
-    def _coefficient_terms(self, output: Reconstruction, part: Part, whole: Whole) -> dict[str, Tensor]:
+    def _coefficient_terms(self, output: Reconstruction, part: BatchPart, whole: BatchTotals) -> dict[str, Tensor]:
         config = self.recipe.model
         late = config.lookahead * config.stride
         means, target = output.coefficients.mean[..., late:].float(), self.heard(part.coefficients)
@@ -158,7 +158,7 @@ class Objective:
             terms["mean"] = relative_error(high_part(means, spread), high_part(target, spread))
         return terms
 
-    def _latent_terms(self, output: Reconstruction, part: Part, whole: Whole) -> dict[str, Tensor]:
+    def _latent_terms(self, output: Reconstruction, part: BatchPart, whole: BatchTotals) -> dict[str, Tensor]:
         """The bottleneck's own losses, and terms of the latents alone, as far as they are in use."""
         terms: dict[str, Tensor] = {}
         if output.quantized is not None:

@@ -34,7 +34,7 @@ from .calibration import calibrate
 from .gradient_guard import GradientSpikeGuard
 from .losses.regularisers import activations
 from .losses.spectral import signed_energy
-from .objective import Objective, Part, Whole
+from .objective import BatchPart, BatchTotals, Objective
 from .optimizers import build_optimizers, learning_rate_share
 from .warm_start import begin_with
 
@@ -148,7 +148,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate
         parts = self._parts(batch)
-        whole = Whole(self._mean_energy(parts), self._mean_activations(parts))
+        whole = BatchTotals(self._mean_energy(parts), self._mean_activations(parts))
         passed = [self._pass(part, whole, last=part is parts[-1]) for part in parts]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimizer.gradient_clip)
         accepted = self.guard.accepts(float(norm))
@@ -213,7 +213,7 @@ class Trainer:
         self.frozen = True
         self._connect()
 
-    def _parts(self, batch: Example) -> list[Part]:
+    def _parts(self, batch: Example) -> list[BatchPart]:
         """Cut this process's share of a batch into parts, and draw what is random about them."""
         recipe, model = self.recipe, self.model
         rng = np.random.default_rng([recipe.run.seed, self.step])
@@ -231,7 +231,7 @@ class Trainer:
             share = float(stages[here].mean() / stages.mean())
             used = torch.from_numpy(stages[here]).to(self.device)
             drawn = [None if values is None else values[here].to(self.device) for values in (noise, probe)]
-            parts.append(Part(waveform, target, coefficients, used, share, keys[:, here].to(self.device), *drawn))
+            parts.append(BatchPart(waveform, target, coefficients, used, share, keys[:, here].to(self.device), *drawn))
         return parts
 
     def _draw_stages(self, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -261,13 +261,13 @@ class Trainer:
         """Of the latents of the whole batch."""
         return self.recipe.data.batch_size, self.recipe.model.latent_dim, frames
 
-    def _mean_energy(self, parts: Sequence[Part]) -> Tensor:
+    def _mean_energy(self, parts: Sequence[BatchPart]) -> Tensor:
         """What the signed error is relative to [], mean over all parts of all processes."""
         focus = self.recipe.loss.signed_focus
         return self._mean([signed_energy(self.objective.heard(part.coefficients), focus) for part in parts])
 
     @torch.no_grad()
-    def _mean_activations(self, parts: Sequence[Part]) -> Tensor | None:
+    def _mean_activations(self, parts: Sequence[BatchPart]) -> Tensor | None:
         """What the sparse loss is about [dim], mean over all parts of all processes; None if it is not in use."""
         if self.freezes or not self.recipe.loss.sparse:
             return None
@@ -280,7 +280,7 @@ class Trainer:
         [total] = self.world.sum(torch.stack([*of_parts]).sum(0))
         return total / (len(of_parts) * self.world.size)
 
-    def _pass(self, part: Part, whole: Whole, last: bool) -> Passed:
+    def _pass(self, part: BatchPart, whole: BatchTotals, last: bool) -> Passed:
         """Forward and backward: adds this part's gradients; the last one averages them over the processes."""
         local = nullcontext() if last or self._parallel is None else self._parallel.no_sync()
         with local:

@@ -54,8 +54,8 @@ class TensorBoardLogger:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ConfigError(f"TensorBoard cannot be used ({error}); pip install tensorboard") from error
-        self.rate = recipe.model.sample_rate
-        self.recordings = _beginnings(held_out, self.rate)
+        self.sample_rate = recipe.model.sample_rate
+        self.recordings = _beginnings(held_out, self.sample_rate)
         self._writer = SummaryWriter(str(run / FOLDER), purge_step=step + 1 if step else None)
         if step == 0:
             self._writer.add_text("recipe", f"```json\n{recipe.to_json()}\n```", 0)
@@ -87,8 +87,8 @@ class TensorBoardLogger:
 
     def _show(self, name: str, waveform: NDArray[np.float32], step: int) -> None:
         sound = torch.from_numpy(waveform)
-        self._writer.add_audio(name, sound[None], step, self.rate)
-        self._writer.add_image(name, spectrogram(sound, self.rate), step)
+        self._writer.add_audio(name, sound[None], step, self.sample_rate)
+        self._writer.add_image(name, spectrogram(sound, self.sample_rate), step)
 
 
 def spectrogram(waveform: Tensor, sample_rate: int) -> Tensor:
@@ -111,13 +111,13 @@ def _decoded(model: Autoencoder, recording: NDArray[np.float32]) -> dict[str, ND
     }
 
 
-def _beginnings(held_out: Sequence[Example], rate: int) -> list[NDArray[np.float32]]:
+def _beginnings(held_out: Sequence[Example], sample_rate: int) -> list[NDArray[np.float32]]:
     """Waveforms [sample] of the first few recordings, as far as they are shown."""
     chosen: list[NDArray[np.float32]] = []
     for index in range(len(held_out)):
         waveform = held_out[index].waveform[0].numpy()
-        if len(waveform) >= SHORTEST_S * rate:
-            chosen.append(waveform[: round(LENGTH_S * rate)])
+        if len(waveform) >= SHORTEST_S * sample_rate:
+            chosen.append(waveform[: round(LENGTH_S * sample_rate)])
         if len(chosen) == RECORDINGS:
             break
     return chosen

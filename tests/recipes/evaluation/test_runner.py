@@ -20,9 +20,9 @@ from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
 from vqcodec.recipes import parallel
 from vqcodec.recipes.evaluation.comparison import Comparison, compare, find
-from vqcodec.recipes.evaluation.results import Result
-from vqcodec.recipes.evaluation.runner import Job, evaluate, measure
-from vqcodec.recipes.evaluation.store import Evaluation, Store
+from vqcodec.recipes.evaluation.results import EvaluationResult
+from vqcodec.recipes.evaluation.runner import EvaluationJob, evaluate, measure
+from vqcodec.recipes.evaluation.store import Evaluation, EvaluationStore
 from vqcodec.recipes.metrics import METRICS, missing
 
 MODEL = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
@@ -48,7 +48,9 @@ def comparison(folder: Path, *baselines: str) -> Comparison:
 
 @pytest.fixture(scope="module")
 def evaluation(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
-    return evaluate(comparison(recordings, "band:4"), Store(tmp_path_factory.mktemp("report") / "out"), jobs=2)
+    return evaluate(
+        comparison(recordings, "band:4"), EvaluationStore(tmp_path_factory.mktemp("report") / "out"), jobs=2
+    )
 
 
 def test_every_file_goes_through_every_system(evaluation: Evaluation) -> None:
@@ -161,17 +163,17 @@ def test_the_lattice_is_that_of_the_model_s_frame_rate(tmp_path: Path, monkeypat
     rates = []
     told = dataclasses.replace(METRICS["lattice_db"], function=lambda *arguments: rates.append(arguments[2:]) or 0.0)
     monkeypatch.setitem(METRICS, "lattice_db", told)
-    job = Job(
+    job = EvaluationJob(
         file="one.wav",
         path=tmp_path / "one.wav",
         system=wanted.systems[0],
         sample_rate=16000,
         metrics=("lattice_db",),
         frame_rate_hz=12.5,
-        store=Store(tmp_path / "out"),
+        store=EvaluationStore(tmp_path / "out"),
     )
     result = measure(job)
-    assert isinstance(result, Result) and result.scores == {"lattice_db": 0.0}
+    assert isinstance(result, EvaluationResult) and result.scores == {"lattice_db": 0.0}
     assert rates == [(16000, 12.5)]
 
 

@@ -20,7 +20,7 @@ from synthetic import Sound, noise, silence, square, tone, voice
 from vqcodec import audio
 from vqcodec.errors import ConfigError
 from vqcodec.recipes.evaluation.results import SystemFacts
-from vqcodec.recipes.evaluation.store import Evaluation, RunFacts, Store
+from vqcodec.recipes.evaluation.store import Evaluation, EvaluationStore, RunFacts
 from vqcodec.recipes.listening.page import (
     EXCERPT_S,
     KEY_NAME,
@@ -58,7 +58,7 @@ def evaluation_of(
     """An evaluation with kept sounds; the systems, in order, halve the sound once, twice, ..."""
     facts = [SystemFacts(name=name, codec="Secretcodec", setting=name, version="1") for name in systems]
     reference = SystemFacts(name="reference", codec="Reference", setting="", version="")
-    store = Store(folder)
+    store = EvaluationStore(folder)
     store.begin(RunFacts(sample_rate=rate, metrics=(), systems=(reference, *facts), files={name: 1 for name in sounds}))
     for file, sound in sounds.items():
         for halvings, name in enumerate(("reference", *systems)):
