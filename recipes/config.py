@@ -31,7 +31,7 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """What a batch is made of."""
+    """The contents of a batch."""
 
     batch_size: AtLeastOne = 16
     """Crops in a batch, over all processes together."""
@@ -52,7 +52,7 @@ class DataConfig(_Section):
 
 
 class AugmentConfig(_Section):
-    """What is done to crops besides the random gain. Each effect is applied to the given share of them."""
+    """Effects on crops besides the random gain. Each effect is applied to the given share of them."""
 
     band_limit: Share = 0.0
     """Share of crops that are low-pass filtered, like a telephone call or an old recording."""
@@ -194,7 +194,7 @@ class DiscriminatorConfig(_Section):
 
 
 class BottleneckConfig(_Section):
-    """What stands between encoder and decoder; its other sizes, such as num_stages, are in [model]."""
+    """The bottleneck between encoder and decoder; its other sizes, such as num_stages, are in [model]."""
 
     kind: KindName = "rvq"
     """The kind of bottleneck."""
@@ -206,7 +206,7 @@ class BottleneckConfig(_Section):
 
 
 class QuantizerConfig(_Section):
-    """How the codebooks learn."""
+    """The learning of the codebooks."""
 
     learning: Literal["ema", "gradient"] = "ema"
     """How code vectors learn: as moving averages of the latents assigned to each code, or by the gradient of the
@@ -226,8 +226,8 @@ class QuantizerConfig(_Section):
 
 
 class TextureConfig(_Section):
-    """How a stochastic decoder (model.decoder_stochastic) decodes; calibrated on held-out speech at the start of a run
-    and before every validation."""
+    """The decoding of a stochastic decoder (model.decoder_stochastic), calibrated on held-out speech at the start of a
+    run and before every validation."""
 
     scale: Share = 0.35
     """Share of the spreads in use. Draws with all of them are distributed as speech is, each for itself; together they
@@ -283,5 +283,5 @@ class Recipe(_Section):
         return {"model": model, **values}
 
     def to_json(self) -> str:
-        """The same as readable JSON."""
+        """Everything by section and name, as readable JSON."""
         return json.dumps(self.to_dict(), indent=2)

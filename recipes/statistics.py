@@ -32,14 +32,14 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class StageUsage:
-    """How one stage of the codebooks was used, over all files."""
+    """Usage of one stage of the codebooks, over all files."""
 
     counts: NDArray[np.int64] = field(repr=False)
     """`[code]`: how often each code was chosen."""
 
     @property
     def entropy_bits(self) -> float:
-        """Of the distribution of codes, 0 to log2 of the codebook's size: what an ideal entropy coder would pay."""
+        """Entropy of the distribution of codes, 0 to log2 of the codebook's size: the cost of ideal coding."""
         shares = self.counts[self.counts > 0] / self.counts.sum()
         return float(-(shares * np.log2(shares)).sum())
 

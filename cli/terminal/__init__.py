@@ -1,1 +1,1 @@
-"""What the commands show in a terminal: messages, a bar, tables, and a training run as it goes."""
+"""Output of the commands in a terminal: messages, a bar, tables, and a training run as it goes."""

@@ -55,7 +55,7 @@ def compare(old: BenchmarkReport, new: BenchmarkReport) -> list[Change]:
 
 
 def differences(old: BenchmarkReport, new: BenchmarkReport) -> list[str]:
-    """What else is not the same in the two reports, and may explain a change."""
+    """Lists what else differs between the two reports, and may explain a change."""
     pairs = {
         "model": (old.model.fingerprint[:16], new.model.fingerprint[:16]),
         "cpu": (old.machine.cpu, new.machine.cpu),
@@ -73,5 +73,5 @@ def _ratio(old: Figure, new: Figure) -> float | None:
 
 
 def _distance(ratio: float | None) -> float:
-    """By how much a ratio differs from 1, up or down alike."""
+    """Distance of a ratio from 1, up or down alike."""
     return 0.0 if ratio is None else max(ratio, 1 / ratio) - 1

@@ -146,7 +146,7 @@ def _speeds(name: str, samples: Samples, duration_s: float) -> dict[str, Figure]
 
 
 def _ratio(ours: Figure, theirs: Figure) -> Figure:
-    """How many times as fast we are."""
+    """Ratio of our speed to theirs."""
     return Figure(
         group="neural",
         name=f"{ours.name}, vqcodec over it",

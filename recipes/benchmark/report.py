@@ -1,4 +1,4 @@
-"""All that a benchmark found, and its JSON.
+"""The results of a benchmark, and their JSON.
 
     {
       "format": "vqcodec bench",

@@ -1,4 +1,4 @@
-"""What a benchmark measures, and how often. Imports no torch."""
+"""Settings of a benchmark: what is measured, and how often. Imports no torch."""
 
 from __future__ import annotations
 

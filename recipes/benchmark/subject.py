@@ -1,4 +1,4 @@
-"""What is measured: a model on every device, and a signal."""
+"""The subject of a benchmark: a model on every device, and a signal."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Subject:
 
 
 def voice(duration_s: float, sample_rate: int, seed: int = 0) -> NDArray[np.float32]:
-    """Something like a voice, [sample] in [-1, 1]: a buzz of wavering pitch, breath, and syllables."""
+    """Synthesises a signal like a voice, [sample] in [-1, 1]: a buzz of wavering pitch, breath, and syllables."""
     random = np.random.default_rng(seed)
     time = np.arange(round(duration_s * sample_rate)) / sample_rate
     syllables = np.arange(int(duration_s * SYLLABLES_HZ) + 2)

@@ -25,7 +25,7 @@ class Table:
 
 
 def tables(report: BenchmarkReport) -> list[Table]:
-    """All that a report says, in the order of the measurements."""
+    """The tables of a report, in the order of the measurements."""
     return [_facts(report), *(table for make in _MAKERS if (table := make(report)).rows), *_skipped(report)]
 
 

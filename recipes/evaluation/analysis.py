@@ -1,4 +1,4 @@
-"""What the numbers of an evaluation say: who is compared with whom, and how many bits the others need.
+"""Analysis of an evaluation: which codecs are compared, and how many bits the others need.
 
 Pure, and without a word of how it is shown, but for the decimals of a score.
 """
@@ -58,7 +58,7 @@ class ReportedScore:
 
     @property
     def label(self) -> str:
-        """What a reader sees, marked if the model was trained on it."""
+        """The name in the report, marked if the model was trained on it."""
         return marked(self.metric.label, self.trained_on)
 
     @property
@@ -85,7 +85,7 @@ class ReportedScore:
 
 @dataclass(frozen=True, kw_only=True)
 class NeededBitrate:
-    """At which bitrate a codec reaches a score, and between which of its settings."""
+    """The bitrate at which a codec reaches a score, and the settings around it."""
 
     bitrate_bps: float | None
     """None where the score is not reached, or exceeded at the lowest bitrate already."""
@@ -105,11 +105,11 @@ class Ranking:
 
     @property
     def files(self) -> list[str]:
-        """Their names, the worst first."""
+        """Names of the files, the worst first."""
         return [one.file for one in self.worst_first]
 
     def place(self, file: str) -> str:
-        """Where a file stands, in words."""
+        """Describe the place of a file in the ranking."""
         if file not in self.files:
             return f"without {self.metric.label} for {self.system.title}"
         place, count = self.files.index(file) + 1, len(self.files)
@@ -180,7 +180,7 @@ def rank_files(evaluation: Evaluation) -> Ranking | None:
 
 
 def needed_bitrate(curve: Sequence[SystemSummary], metric: Metric, score: float) -> NeededBitrate:
-    """At which bitrate a codec reaches a score.
+    """Estimate the bitrate at which a codec reaches a score.
 
     Between its settings the mean is taken to change in proportion to the logarithm of the bitrate; nothing is said
     beyond them. Where a curve is not monotonic the lowest such bitrate counts.

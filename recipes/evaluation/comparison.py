@@ -25,7 +25,7 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What an evaluation is to do."""
+    """The files, systems and scores of an evaluation."""
 
     files: Mapping[str, Path]
     """By the names that a report gives them."""
@@ -100,7 +100,7 @@ def find(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def facts_of(system: System) -> SystemFacts:
-    """What a report says of a system."""
+    """Collect what a report says of a system."""
     return SystemFacts(name=system.name, codec=system.codec, setting=system.setting, version=system.version)
 
 

@@ -170,7 +170,7 @@ def _best(metric: Metric, codecs: Sequence[ComparedCodec]) -> frozenset[str]:
 def _answer(
     codecs: Sequence[ComparedCodec], scores: Sequence[ReportedScore], ranking: Ranking | None
 ) -> dict[str, Any] | None:
-    """What other codecs need for the scores of the main one at its middle bitrate; None if it has no means."""
+    """Bitrates that other codecs need for the scores of the main one at its middle bitrate; None if it has no means."""
     if ranking is None or not codecs or not codecs[0].summaries:
         return None
     main, rivals = codecs[0], [codec for codec in codecs[1:] if not codec.ceiling]
@@ -291,7 +291,7 @@ def _by_file(evaluation: Evaluation, ranking: Ranking | None) -> list[tuple[str,
 
 
 def _usage(stages: Sequence[StageUsage]) -> dict[str, Any] | None:
-    """How the codebooks were used; None without a model."""
+    """Usage of the codebooks; None without a model."""
     if not stages:
         return None
     codes, frames = len(stages[0].counts), int(stages[0].counts.sum())
@@ -307,7 +307,7 @@ def _usage(stages: Sequence[StageUsage]) -> dict[str, Any] | None:
 
 
 def _sizes(features: Sequence[Feature], plotly: str) -> dict[str, float]:
-    """What the page is made of, in megabytes."""
+    """Sizes of the parts of the page, in megabytes."""
     sounds = [sound for feature in features for sound in feature.sounds]
     return {
         "sounds": sum(len(sound.audio or "") for sound in sounds) / 1e6,

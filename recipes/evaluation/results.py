@@ -12,7 +12,7 @@ from ..statistics import Interval, ratio_interval
 
 @dataclass(frozen=True, kw_only=True)
 class SystemFacts:
-    """What a report says of a system; see `vqcodec.recipes.evaluation.systems.System`."""
+    """Description of a system in a report; see `vqcodec.recipes.evaluation.systems.System`."""
 
     name: str
     codec: str

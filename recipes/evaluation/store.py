@@ -50,7 +50,7 @@ class EvaluationFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What an evaluation compares. Two runs can share a folder only where these agree.
+    """Description of what an evaluation compares. Two runs can share a folder only where these agree.
 
     Files and systems may be added later; what is there already must be the same.
     """
@@ -76,7 +76,7 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """All that a report needs."""
+    """All data of a report."""
 
     store: EvaluationStore
     facts: RunFacts
@@ -103,7 +103,7 @@ class Evaluation:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out and why: systems and scores that are missing here, and scores undefined for files."""
+        """Notes on what was left out: systems and scores that are missing here, and scores undefined for files."""
         files = len({one.file for one in self._shared})
         counts = {name: files - len(self._defined(name)) for name in self.facts.metrics}
         return [
@@ -201,7 +201,7 @@ class EvaluationStore:
         jsonl.append(self._lines, dataclasses.asdict(record))
 
     def records(self) -> tuple[list[EvaluationResult], list[EvaluationFailure]]:
-        """What was appended so far, the last word on each file and system.
+        """Read what was appended so far, the last word on each file and system.
 
         Raises:
             ConfigError: a line is damaged.
@@ -220,7 +220,7 @@ class EvaluationStore:
         return list(results.values()), list(failures.values())
 
     def audio_path(self, file: str, system: str = REFERENCE) -> Path:
-        """Where the sound of a file from a system lies, if it was kept: FLAC, mono, at the rate of comparison."""
+        """Path of the sound of a file from a system, if it was kept: FLAC, mono, at the rate of comparison."""
         return self.folder / "audio" / file / f"{system}.flac"
 
     def keep_audio(self, file: str, system: str, waveform: NDArray[np.float32], sample_rate: int) -> None:
@@ -281,7 +281,7 @@ def _only(result: EvaluationResult, defined: Mapping[str, Set[str]]) -> Evaluati
 
 
 def _difference(old: RunFacts, new: RunFacts, measured: Set[str]) -> str | None:
-    """What of an older run, which measured these files, does not fit a new one, in words; None if all does."""
+    """Describes in what an older run of these files does not fit a new one; None if it fits."""
     if old.sample_rate != new.sample_rate:
         return f"a comparison at {old.sample_rate} Hz"
     if old.metrics != new.metrics:

@@ -128,7 +128,7 @@ def _encode(codec: Codec, parts: RecordingSplit, seconds: float, progress: Progr
 def _members(
     codec: Codec, found: Latents, budgets: Sequence[int], kinds: Sequence[str]
 ) -> tuple[list[Candidate], list[str]]:
-    """What is to be compared, what takes long at the end; and why something is not."""
+    """Candidates to compare, the slow ones last; and notes on why others are left out."""
     dim, speakers = found.fit.vectors.shape[1], len(set(found.fit.speakers))
     family, notes = candidates.family(budgets, kinds, dim, speakers)
     wanted = [*candidates.trained(budgets, kinds, bits_of_stages(codec.config)), *family]
@@ -142,7 +142,7 @@ def _members(
 
 
 def _todo(store: LaboratoryStore, wanted: Sequence[Candidate], scores: bool) -> list[Candidate | None]:
-    """What has not been measured yet, or with other settings; None stands for the unquantized latents."""
+    """Candidates that have not been measured yet, or with other settings; None stands for the unquantized latents."""
     records = store.records()
     done = {one.key: one for one in records if isinstance(one, QuantizerResult)}
     todo: list[Candidate | None] = [

@@ -1,4 +1,4 @@
-"""What the results say: which orders that theory or practice lead one to expect hold on these latents."""
+"""Analysis of the results: which orders that theory or practice lead one to expect hold on these latents."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Expectation:
 
     @property
     def holds(self) -> bool:
-        """At every number of bits."""
+        """Whether the order holds at every number of bits."""
         return all(verdict.holds for verdict in self.verdicts)
 
     def at(self, budget: int) -> Verdict | None:
@@ -95,7 +95,7 @@ def _judge(order: _Order, first: QuantizerResult, second: QuantizerResult) -> Ve
 
 
 def best_by_budget(findings: Findings) -> list[QuantizerResult]:
-    """At every number of bits the fitted quantizer of fixed-length codes with the highest SNR, by bits."""
+    """Find, at every number of bits, the fitted quantizer of fixed-length codes with the highest SNR, by bits."""
     fitted = [one for one in findings.results if one.fit_s is not None and one.kind != "lattice"]
     budgets = sorted({one.budget for one in fitted})
     return [max((one for one in fitted if one.budget == budget), key=lambda one: one.snr_db) for budget in budgets]

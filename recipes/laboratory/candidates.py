@@ -48,7 +48,7 @@ class Candidate:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells its results from all others."""
+        """Identifies its results."""
         return self.name, self.budget
 
 
@@ -86,7 +86,7 @@ def _few_books(bits: int) -> QuantizerSettings:
 
 
 def _residual_like_few(bits: int) -> QuantizerSettings | None:
-    """As large codebooks as additive ones have, where these are smaller than the others."""
+    """Settings of codebooks as large as additive ones, where these are smaller than the others."""
     few = _few_books(bits)
     return {**few, "beam": _BEAM} if few != _books(bits) else None
 

@@ -53,7 +53,7 @@ class LatentSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Latents:
-    """What quantizers are fitted on, and what they are measured on."""
+    """Latents that quantizers are fitted on, and those that they are measured on."""
 
     fit: LatentSet
     test: LatentSet

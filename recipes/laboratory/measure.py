@@ -50,7 +50,7 @@ class QuantizerJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Coder:
-    """What measuring needs of a quantizer, the model's own included."""
+    """The interface of a quantizer that is measured, the model's own included."""
 
     bits: float
     encode: Callable[[Tensor], Tensor]
@@ -181,7 +181,7 @@ def bits_of_stages(config: ModelConfig) -> dict[int, float]:
 
 
 def _timed(work: Callable[[], Answer]) -> tuple[Answer, float]:
-    """What the work returns, and the CPU seconds that it took."""
+    """Return value of the work, and the CPU seconds that it took."""
     start = time.process_time()
     answer = work()
     return answer, time.process_time() - start
@@ -191,7 +191,7 @@ def _timed(work: Callable[[], Answer]) -> tuple[Answer, float]:
 
 
 def _counts(codes: Tensor, size: int | None) -> Tensor:
-    """How often every code of a table was chosen [code]."""
+    """Counts of every code of a table [code]."""
     if size is None:
         counts: Tensor = torch.unique(codes, return_counts=True)[1]
         return counts
@@ -199,12 +199,12 @@ def _counts(codes: Tensor, size: int | None) -> Tensor:
 
 
 def _entropy_bits(counts: Tensor) -> float:
-    """Of one table."""
+    """Entropy of the codes of one table."""
     return float(torch.special.entr(counts / counts.sum(dtype=torch.float64)).sum() / math.log(2))
 
 
 def _used_share(counts: Sequence[Tensor], sizes: Sequence[int | None]) -> float | None:
-    """Of the codes of all tables that offer a choice, those that were chosen; None if a table has no end."""
+    """Share of used codes among those of all tables that offer a choice; None if a table has no end."""
     if None in sizes:
         return None
     chosen = [one for one in counts if len(one) > 1]

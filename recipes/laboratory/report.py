@@ -48,7 +48,7 @@ class Contestant:
 
 @dataclass(frozen=True, kw_only=True)
 class _Axes:
-    """What a chart shows, of a result and of the bound."""
+    """The axes of a chart, for a result and for the bound."""
 
     name: str
     title: str

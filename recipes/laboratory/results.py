@@ -1,4 +1,4 @@
-"""What the laboratory found: one record a quantizer and number of bits. Nothing here touches a disk."""
+"""Results of the laboratory: one record for each quantizer and number of bits. Nothing here touches a disk."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class QuantizerResult:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells it from all others."""
+        """Identifies the quantizer and its number of bits."""
         return self.name, self.budget
 
     @property
@@ -72,7 +72,7 @@ class QuantizerResult:
         return self.vectors / max(self.decode_s, 1e-9)
 
     def answers(self, member: Candidate, scored: bool) -> bool:
-        """Whether it is what measuring this member would give, with scores or without."""
+        """Whether it is what measuring this candidate would give, with scores or without."""
         return (self.kind, dict(self.settings)) == (member.kind, dict(member.settings)) and (
             bool(self.scores) or not scored
         )
@@ -80,7 +80,7 @@ class QuantizerResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Unquantized:
-    """What the decoder makes of the latents themselves: no quantizer can be expected to do better."""
+    """Scores of the decoder on the latents themselves: no quantizer can be expected to do better."""
 
     scores: Mapping[str, Mapping[str, float]]
 
@@ -96,13 +96,13 @@ class QuantizerFailure:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells it from all others."""
+        """Identifies the quantizer and its number of bits."""
         return self.name, self.budget
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All that a report needs."""
+    """All data of a report."""
 
     facts: Mapping[str, Any]
     """Model, recordings and their amount; see `vqcodec.recipes.laboratory.store.facts_of`."""
@@ -120,7 +120,7 @@ class Findings:
         return [name for name in SCORES if any(one.scores.get(name) for one in self.results)]
 
     def label(self, score: str) -> str:
-        """What a score is called, marked if the model was trained on it."""
+        """The name of a score, marked if the model was trained on it."""
         return marked(METRICS[score].label, score in (self.facts.get("trained_on_scores") or ()))
 
     def files(self, score: str) -> list[str]:
@@ -135,7 +135,7 @@ class Findings:
         return ratio_interval(values, np.ones_like(values)) if len(values) else None
 
     def titles(self) -> list[str]:
-        """Of the quantizers, in order."""
+        """Titles of the quantizers, in order."""
         return list(dict.fromkeys(one.title for one in self.results))
 
     def bound_db(self, bits: float) -> float:
@@ -143,7 +143,7 @@ class Findings:
         return bound_db(self.variances, bits)
 
     def gap_db(self, one: QuantizerResult) -> float:
-        """How far a result stays under that bound, for its bits of fixed-length codes."""
+        """Distance of a result from that bound, for its bits of fixed-length codes."""
         return self.bound_db(one.bits) - one.snr_db
 
     def of(self, name: str) -> dict[int, QuantizerResult]:

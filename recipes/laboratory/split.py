@@ -75,7 +75,7 @@ def _known(recording: Recording) -> bool:
 
 
 def _voice(recording: Recording) -> str:
-    """What two recordings have in common only if they are of one speaker, as far as is known."""
+    """A key that two recordings have in common only if they are of one speaker, as far as is known."""
     return recording.speaker if _known(recording) else str(recording.path.resolve())
 
 

@@ -48,7 +48,7 @@ _DIFFERENCES = {
 
 
 def facts_of(codec: Codec, fit: Iterable[Recording], test: Iterable[Recording], minutes: float) -> dict[str, Any]:
-    """What decides about the latents, so that a folder of others is told from it.
+    """Collect what determines the latents, to notice a folder with others.
 
     Args:
         fit: the recordings that may be fitted on, in order.
@@ -79,7 +79,7 @@ class LaboratoryStore:
 
     @property
     def latents_path(self) -> Path:
-        """Where the latents are kept."""
+        """Path of the latents."""
         return self.folder / "latents.safetensors"
 
     @property
@@ -123,7 +123,7 @@ class LaboratoryStore:
         jsonl.append(self._lines, {"record": kind, **dataclasses.asdict(record)})
 
     def records(self) -> list[Record]:
-        """What was appended so far, in order.
+        """Read what was appended so far, in order.
 
         Raises:
             ConfigError: a line is damaged.
@@ -145,7 +145,7 @@ class LaboratoryStore:
         latents.save(self.latents_path, found, {**facts, **more})
 
     def load(self, order: Sequence[str], notes: Sequence[str] = ()) -> Findings:
-        """All that this folder holds, the last word on each quantizer and number of bits.
+        """Read all that this folder holds, the last word on each quantizer and number of bits.
 
         Args:
             order: names of the quantizers, as they are to come.

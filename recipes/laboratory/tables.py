@@ -22,7 +22,7 @@ def row_heads(findings: Findings) -> list[tuple[str, str]]:
 
 
 def columns(findings: Findings) -> list[Column]:
-    """What is shown of every result, in the order of `Findings.results`."""
+    """Columns that describe every result, in the order of `Findings.results`."""
     results = findings.results
     return [
         Column("MSE", "per dimension", tuple(f"{one.mse:.4g}" for one in results)),

@@ -54,7 +54,7 @@ class Rating:
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about a listener."""
+    """A remark about a listener."""
 
     listener: str
     reason: str
@@ -82,7 +82,7 @@ class SystemScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ListeningSummary:
-    """What a listening test found."""
+    """Results of a listening test."""
 
     test: str
     title: str
@@ -364,7 +364,7 @@ def _number(
 
 
 def _listeners(ratings: Iterable[Rating]) -> tuple[str, ...]:
-    """Their names, in the order of appearance."""
+    """Names of the listeners, in the order of appearance."""
     return tuple(dict.fromkeys(rating.listener for rating in ratings))
 
 
@@ -378,7 +378,7 @@ def _harmless(ratings: Sequence[Rating], anchor: str) -> Collection[str]:
 
 
 def _fault(ratings: Sequence[Rating], system: str, what: str, wrong: Callable[[float], bool]) -> str | None:
-    """What a listener does for more than 15 % of the files; None if it is no more."""
+    """Describes what a listener does wrong for more than 15 % of the files; None if for fewer."""
     scores = [rating.score for rating in ratings if rating.system == system]
     count = sum(map(wrong, scores))
     if not scores or count / len(scores) <= TOLERATED_SHARE:

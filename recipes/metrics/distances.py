@@ -96,7 +96,7 @@ def si_sdr(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> f
 
 
 def _magnitude(waveform: NDArray[np.float32], window: int) -> NDArray[np.float32]:
-    """Of the unnormalised Hann STFT."""
+    """Magnitudes of the unnormalised Hann STFT."""
     import librosa
 
     spectrum = librosa.stft(waveform, n_fft=window, hop_length=window // 4, window="hann", pad_mode="reflect")

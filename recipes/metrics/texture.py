@@ -95,7 +95,7 @@ def defined(score: str, value: float | None) -> float:
 def _lattice_over_reference(
     reference: NDArray[np.float32], decoded: NDArray[np.float32], frame_rate_hz: float
 ) -> float | None:
-    """By how many dB the lines at the frame rate stand out of the envelopes' spectra more than in the reference.
+    """Excess in dB by which the lines at the frame rate stand out of the envelopes' spectra more than in the reference.
 
     Args:
         frame_rate_hz: of the codec's latents, 20 to 125.
@@ -111,7 +111,7 @@ def _lattice_over_reference(
 
 
 def _flatness_over_reference(reference: NDArray[np.float32], decoded: NDArray[np.float32]) -> float | None:
-    """By how many dB the spectrum within bands of 500 Hz is flatter than in the reference.
+    """Difference in dB of the spectral flatness within bands of 500 Hz from that of the reference.
 
     Spectral flatness: the geometric over the arithmetic mean of the power; Gray & Markel 1974.
     """
@@ -146,7 +146,7 @@ def _course(power: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _active_pieces(powers: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where most of a piece is active `[band, piece]`."""
+    """Mask of the pieces that are mostly active `[band, piece]`."""
     courses = np.stack([_course(power) for power in powers])
     loudest = courses.max(axis=1, keepdims=True)
     active = (courses > ACTIVE * loudest) & (loudest > LEAST_BAND * loudest.max())

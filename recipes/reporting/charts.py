@@ -74,7 +74,7 @@ class Curve:
 
     @property
     def symbol(self) -> str:
-        """Of the points."""
+        """Symbol of the points."""
         return symbol_of(self.number)
 
 
@@ -214,7 +214,7 @@ def draw_chart(chart: Chart) -> str:
 
 
 def draw_usage(usage: Sequence[StageUsage]) -> str:
-    """How often each code of each stage is used, most used first, as a heat map in SVG."""
+    """Draw how often each code of each stage is used, most used first, as a heat map in SVG."""
     from matplotlib import colormaps, rc_context
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What all HTML pages have in common: their templates, in `templates/`, and their charts."""
+"""Parts that all HTML pages have in common: their templates, in `templates/`, and their charts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def drawing(chart: charts.Chart, words: str, far: str = "") -> dict[str, Any]:
 
 
 def chart_data(chart: charts.Chart) -> dict[str, Any]:
-    """What the interactive chart is drawn from, by `templates/charts.js`."""
+    """Data that the interactive chart is drawn from, by `templates/charts.js`."""
     return {
         "name": chart.name,
         "axis": chart.axis,

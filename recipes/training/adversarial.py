@@ -85,7 +85,7 @@ class Adversary:
         return min(1.0, max(0.0, risen))
 
     def state(self) -> dict[str, Any]:
-        """All that the discriminators go on from."""
+        """State of discriminators and optimizer, to resume from."""
         return {
             "discriminators": self.discriminators.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -128,7 +128,7 @@ class Adversary:
 
 
 def discriminator_loss(real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput], kind: str) -> Tensor:
-    """What the discriminators minimise [], mean over them; 2 for hinge and 1 for least squares where all logits are 0.
+    """Loss of the discriminators [], mean over them; 2 for hinge and 1 for least squares where all logits are 0.
 
     "least_squares" wants logits of 1 for real and 0 for fake (Mao et al. 2017, "Least Squares GAN"). "hinge" wants
     them over 1 and under -1 (Lim and Ye 2017, "Geometric GAN"), however far: they may grow, and with them the
@@ -144,7 +144,7 @@ def discriminator_loss(real: Sequence[DiscriminatorOutput], fake: Sequence[Discr
 
 
 def codec_loss(fake: Sequence[DiscriminatorOutput], kind: str) -> Tensor:
-    """What the codec minimises to be taken for real [], mean over the discriminators; never below 0.
+    """Loss of the codec, minimal when it is taken for real [], mean over the discriminators; never below 0.
 
     For "hinge" nothing is to be gained beyond the margin, as in Zeghidour et al. 2021, "SoundStream".
     """

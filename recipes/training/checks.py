@@ -1,4 +1,4 @@
-"""What a recipe must fulfil beyond the range of each setting, found out before anything is decoded or trained."""
+"""Checks of a recipe beyond the range of each setting, before anything is decoded or trained."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def compressed_spectrum(waveform: Tensor, window: int) -> Tensor:
 
 
 def _normed(layer: nn.Conv1d) -> nn.Module:
-    """With weight normalisation, and begun so that it passes on the size of its input: quiet speech is not lost."""
+    """Adds weight normalisation, and initialises so that the level of the input is kept: quiet speech is not lost."""
     nn.init.kaiming_normal_(layer.weight, SLOPE)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

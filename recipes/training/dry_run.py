@@ -1,4 +1,4 @@
-"""What a run will cost, found out by a few steps of it on random audio."""
+"""Estimate of what a run will cost, from a few steps on random audio."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _random_batch(recipe: Recipe, device: torch.device) -> Example:
 
 
 def _bytes(state: Any) -> int:
-    """Of all tensors in what a checkpoint holds."""
+    """Bytes of all tensors of a checkpoint."""
     if isinstance(state, Tensor):
         return state.nbytes
     if isinstance(state, dict):

@@ -44,7 +44,7 @@ class GradientSpikeGuard:
         return math.exp(self._log_usual)
 
     def accepts(self, norm: float) -> bool:
-        """Whether to take the step with this norm of the gradient; learns from it either way.
+        """Decide whether to take the step with this norm of the gradient; the usual norm is updated either way.
 
         Raises:
             TrainingDiverged: this was the last of `patience` outliers in a row.
@@ -66,7 +66,7 @@ class GradientSpikeGuard:
         return False
 
     def state(self) -> dict[str, Any]:
-        """All that it has learnt."""
+        """State of the guard, to resume from."""
         return {
             "skipped": self.skipped,
             "in_a_row": self._in_a_row,

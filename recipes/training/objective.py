@@ -1,4 +1,4 @@
-"""What a step minimises: forward pass, loss terms and their weights."""
+"""The objective of a training step: forward pass, loss terms and their weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .losses.spectral import energy_score, relative_error, signed_error
 
 
 class BatchPart(NamedTuple):
-    """What one forward and backward pass works on: this process's share of a batch, or a part of that."""
+    """Input of one forward and backward pass: this process's share of a batch, or a part of that."""
 
     waveform: Tensor
     """[item, 1, sample]"""
@@ -41,7 +41,7 @@ class BatchPart(NamedTuple):
 
 
 class BatchTotals(NamedTuple):
-    """What the terms of every part are relative to, over all parts of all processes."""
+    """Normalisation of the terms of every part, over all parts of all processes."""
 
     energy: Tensor
     """Of the target's coefficients, mean over the parts []"""
@@ -113,12 +113,12 @@ class Objective:
         return loss_weights(self.recipe.loss, self.schedule_progress(step)) | adversarial
 
     def schedule_progress(self, step: int) -> float:
-        """How far the loss schedule has come at a step: 0 for the signed error alone, 1 for the final weights."""
+        """Progress of the loss schedule at a step: 0 for the signed error alone, 1 for the final weights."""
         loss = self.recipe.loss
         return min(1.0, max(0.0, (step - loss.schedule_start) / max(1, loss.schedule_steps)))
 
     def adversarial_share(self, step: int) -> float | None:
-        """Of the weights of the adversarial losses, at a step; None before their phase."""
+        """Share in use of the weights of the adversarial losses, at a step; None before their phase."""
         start = self.recipe.phases.adversarial_from
         if self.adversary is None or start is None or step < start:
             return None

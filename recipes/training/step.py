@@ -43,7 +43,7 @@ CONTRACTED_FRAMES = 16
 
 
 class Passed(NamedTuple):
-    """What is left of a part after its backward pass; no gradients."""
+    """Output of a part after its backward pass, detached."""
 
     terms: dict[str, Tensor]
     """The loss terms and "loss", their weighted sum []"""
@@ -128,7 +128,7 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """At this step."""
+        """Learning rate at this step."""
         return self.recipe.optimizer.learning_rate * learning_rate_share(self.step, self.recipe)
 
     def train_step(self, batch: Example) -> dict[str, Tensor]:
@@ -258,17 +258,17 @@ class Trainer:
         return 2.0 * torch.randint(2, shape, generator=self.model.quantizer.generator) - 1
 
     def _shape(self, frames: int) -> tuple[int, int, int]:
-        """Of the latents of the whole batch."""
+        """Shape of the latents of the whole batch."""
         return self.recipe.data.batch_size, self.recipe.model.latent_dim, frames
 
     def _mean_energy(self, parts: Sequence[BatchPart]) -> Tensor:
-        """What the signed error is relative to [], mean over all parts of all processes."""
+        """Energy that the signed error is relative to [], mean over all parts of all processes."""
         focus = self.recipe.loss.signed_focus
         return self._mean([signed_energy(self.objective.heard(part.coefficients), focus) for part in parts])
 
     @torch.no_grad()
     def _mean_activations(self, parts: Sequence[BatchPart]) -> Tensor | None:
-        """What the sparse loss is about [dim], mean over all parts of all processes; None if it is not in use."""
+        """Activations for the sparse loss [dim], mean over all parts of all processes; None if it is not in use."""
         if self.freezes or not self.recipe.loss.sparse:
             return None
         with self.objective.autocast():
@@ -329,7 +329,7 @@ class Trainer:
             self.decodes = (info.fingerprint, *info.decodes)
 
     def state(self) -> dict[str, Any]:
-        """All that training goes on from."""
+        """State of the run, to resume from."""
         return {
             "recipe": self.recipe.to_dict(),
             "step": self.step,

@@ -72,7 +72,7 @@ class TensorBoardLogger:
             self._writer.add_scalar(f"{group}/{name.replace('@', '_at_')}", value, step)
 
     def codes(self, step: int, model: Autoencoder) -> None:
-        """How often the codes of each codebook were used of late, over their mean: 1 if all are used alike."""
+        """Log how often the codes of each codebook were used lately, over their mean: 1 if all are used alike."""
         for number, book in enumerate(model.quantizer.books, 1):
             used = book.counts / book.counts.mean().clamp_min(1e-12)
             self._writer.add_histogram(f"code_usage/stage_{number}", used.cpu(), step)
@@ -100,7 +100,7 @@ def spectrogram(waveform: Tensor, sample_rate: int) -> Tensor:
 
 
 def _decoded(model: Autoencoder, recording: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """What comes back of a recording [sample], by the bitrate [sample]."""
+    """Decode a recording [sample] after encoding it: by the bitrate [sample]."""
     if not model.config.has_codes:
         return {"without_codes": without_codes(model, recording)}
     codec = Codec(model)

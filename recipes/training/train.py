@@ -32,7 +32,7 @@ EARLY_STEPS = (1, 2, 5, 10)
 
 
 class Display(Protocol):
-    """Where a run shows how it goes."""
+    """Interface of a display of training progress."""
 
     def message(self, text: str) -> None:
         """One line of news."""

@@ -1,4 +1,4 @@
-"""What a user writes, "opus:6,9,12" -> systems."""
+"""Parsing of systems as a user writes them: "opus:6,9,12"."""
 
 from __future__ import annotations
 
