@@ -63,7 +63,7 @@ def evaluate(
         typer.Option("--scores", metavar="NAME,...", help="Which scores; by default all that are installed."),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Worker processes; by default one a core.")
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes; by default one for each core.")
     ] = None,
     listen: Annotated[bool, typer.Option("--listen", help="Also write a page for a blind listening test.")] = False,
     keep_audio: Annotated[

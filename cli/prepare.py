@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vqcodec.recipes.data.inventory import CorpusSummary, Inventory
 
 WIDTH = 200
-"""Width of the tables where there is no terminal that they would have to fit."""
+"""Width of the tables without a terminal."""
 
 
 def prepare(

@@ -44,7 +44,7 @@ def quantizers(
     ] = True,
     jobs: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Worker processes, of up to 1 GB each; by default one a core."),
+        typer.Option(metavar="N", min=1, help="Worker processes, of up to 1 GB each; by default one for each core."),
     ] = None,
     force: Force = False,
     quiet: Quiet = False,

@@ -39,7 +39,7 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         overrides: "section.key=value", the value as TOML has it (bare words count as strings).
 
     Raises:
-        ConfigError: there is no such recipe, it is no TOML, or a setting is unknown or out of range.
+        ConfigError: there is no such recipe, it is not TOML, or a setting is unknown or out of range.
     """
     path = _find(name_or_path)
     try:
@@ -88,7 +88,7 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
         raise ConfigError(f"model must be a section, not {model!r}")
     if misplaced := OF_BOTTLENECK.keys() & model.keys():
         name = min(misplaced)
-        raise ConfigError(f"model.{name} is no setting of a recipe; set bottleneck.{OF_BOTTLENECK[name]}")
+        raise ConfigError(f"model.{name} is not a setting of a recipe; set bottleneck.{OF_BOTTLENECK[name]}")
     try:
         recipe = Recipe.model_validate(rest)
     except ValidationError as error:
@@ -148,4 +148,4 @@ def _explain(error: ValidationError) -> str:
         getattr(fields[str(fault["loc"][0])].annotation, "model_fields", ()) if len(fault["loc"]) > 1 else fields
     )
     near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.0)[0]
-    return f"{where} is no known setting; did you mean {'.'.join([*map(str, fault['loc'][:-1]), near])}?"
+    return f"{where} is not a known setting; did you mean {'.'.join([*map(str, fault['loc'][:-1]), near])}?"

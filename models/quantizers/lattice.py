@@ -208,7 +208,7 @@ class LatticeQuantizer(Quantizer):
                 f"codes are {codes.dtype} {list(codes.shape)}, not torch.int64 [vector, {self.lattice.codes} a block]"
             )
         if not len(codes):
-            raise VqcodecError("there are no codes to measure the entropy of")
+            raise VqcodecError("an entropy needs at least one code")
         cases = _cases(codes, self.lattice)
         return sum(_conditional_entropy(code, case) for code, case in zip(codes.T, cases.T, strict=True))
 

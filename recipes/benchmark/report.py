@@ -99,7 +99,7 @@ def load(path: str | os.PathLike[str]) -> BenchmarkReport:
     except ValueError as error:
         raise ConfigError(f"{name} is no JSON ({error}); {_WANTED}") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise ConfigError(f"{name} is no report of vqcodec bench; {_WANTED}")
+        raise ConfigError(f"{name} is not a report of vqcodec bench; {_WANTED}")
     if values.get("version") != VERSION:
         found = str(values.get("version"))[:20]
         raise ConfigError(f"{name}: version {found} of the report is unknown, this vqcodec reads {VERSION}")

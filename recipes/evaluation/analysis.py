@@ -32,7 +32,7 @@ class ComparedCodec:
     number: int
     """Its place in a report, by which it gets colour and symbol; 0 is the codec that the report is about."""
     ceiling: bool
-    """It is no codec but something to compare with: the unprocessed sound, or a part of its band."""
+    """A reference to compare codecs with, not a codec: the unprocessed sound, or a part of its band."""
     systems: tuple[SystemFacts, ...]
     summaries: tuple[SystemSummary, ...]
     """By bitrate, lowest first; empty where no file was measured with all systems."""
@@ -227,7 +227,7 @@ def _metrics(evaluation: Evaluation) -> list[Metric]:
 
 
 def is_ceiling(system: SystemFacts) -> bool:
-    """Whether a system is no codec but something to compare codecs with."""
+    """Whether a system is a reference to compare codecs with, not a codec."""
     return system.name == REFERENCE or system.name.startswith(_BAND_LIMIT)
 
 

@@ -95,7 +95,7 @@ def find(folders: Sequence[Path]) -> dict[str, Path]:
                 raise ConfigError(f"{path} and {files[name]} would both be called {name}; rename one of the folders")
             files[name] = path
     if not files:
-        raise AudioError(f"{', '.join(str(folder) for folder in folders)}: there is no sound file in it")
+        raise AudioError(f"{', '.join(str(folder) for folder in folders)}: no sound files found")
     return files
 
 
@@ -117,7 +117,7 @@ def _possible(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
     """The scores that can be had, and why others cannot. One that was asked for by name must be there."""
     for name in names:
         if name not in METRICS:
-            raise ConfigError(f"there is no score {name!r}; choose from {', '.join(METRICS)}")
+            raise ConfigError(f"unknown score {name!r}; choose from {', '.join(METRICS)}")
         if reason := missing(METRICS[name]):
             raise ConfigError(reason)
     if names:

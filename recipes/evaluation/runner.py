@@ -57,7 +57,7 @@ def evaluate(
     Args:
         comparison: files, systems and settings; of a sound with several channels the mean is taken.
         store: takes the results, the sounds and the codes.
-        jobs: number of worker processes; None for one a core.
+        jobs: number of worker processes; None for one for each core.
         force: start anew where the store holds a run with other settings.
 
     Raises:

@@ -140,7 +140,7 @@ def check_kinds(kinds: Sequence[str]) -> None:
     """
     for kind in kinds:
         if kind not in KINDS:
-            raise ConfigError(f"there is no quantizer {kind!r}; choose from {', '.join(KINDS)}")
+            raise ConfigError(f"unknown quantizer {kind!r}; choose from {', '.join(KINDS)}")
 
 
 def family(budgets: Sequence[int], kinds: Sequence[str], dim: int, speakers: int) -> tuple[list[Candidate], list[str]]:
@@ -168,7 +168,7 @@ def family(budgets: Sequence[int], kinds: Sequence[str], dim: int, speakers: int
             else:
                 members.append(_member(variant, budget, settings))
     notes += [
-        f"{'; '.join(titles)}: left out at {budget} bits, for want of vectors to learn 2^{budget} codes from."
+        f"{'; '.join(titles)}: left out at {budget} bits, as there are too few vectors to learn 2^{budget} codes from."
         for budget, titles in beyond.items()
     ]
     return members, notes
@@ -212,7 +212,7 @@ def _obstacle(variant: Variant, settings: QuantizerSettings, dim: int, speakers:
         return f"{settings['num_books']} parts of {dim} dimensions"
     blocks = {"D4": 4, "E8": 8}.get(settings.get("lattice", ""), 1)
     if dim % blocks:
-        return f"{dim} dimensions are no multiple of {blocks}"
+        return f"{dim} dimensions are not a multiple of {blocks}"
     if variant.kind == "lvq" and speakers < 2:
         return "it needs recordings of two known speakers at least, to tell them apart"
     if variant.kind == "lvq" and speakers > settings["num_codes"]:

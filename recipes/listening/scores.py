@@ -299,13 +299,13 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is no text in UTF-8; listeners should send the file as the page saved it") from None
+        raise ConfigError(f"{path} is not UTF-8 text; listeners should send the file as the page saved it") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     lines = []
     try:
         if (head := tuple(next(reader, ()))) != COLUMNS:
             raise ConfigError(
-                f"{path}, line 1: this is no result of a listening test; its columns are {','.join(COLUMNS)}, "
+                f"{path}, line 1: this is not the result of a listening test; its columns are {','.join(COLUMNS)}, "
                 f"not {','.join(head)[:80] or 'none'}"
             )
         for values in reader:
@@ -315,7 +315,7 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     except csv.Error as error:
         raise ConfigError(f"{path}, line {reader.line_num}: {error}") from None
     if not lines:
-        raise ConfigError(f"{path}: there are no ratings in it")
+        raise ConfigError(f"{path} holds no ratings")
     return lines
 
 
@@ -334,7 +334,7 @@ def _rating(values: Mapping[str, str], meaning: Mapping[str, tuple[str, str]], p
     if not listener:
         raise ConfigError(f"{place}: the listener has no name")
     if values["condition"] not in meaning:
-        raise ConfigError(f"{place}: there is no sound {values['condition']!r} in this test")
+        raise ConfigError(f"{place}: this test has no sound {values['condition']!r}")
     file, system = meaning[values["condition"]]
     if values["file"] != file:
         raise ConfigError(f"{place}: the sound {values['condition']!r} belongs to {file!r}, not to {values['file']!r}")

@@ -1,4 +1,4 @@
-"""Which scores the losses of a recipe imitate: of a model that was trained on a score, that score is no judge."""
+"""Which scores the losses of a recipe imitate: such a score is not an independent judge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from .table import METRICS
 TRAINED_ON = "†"
 """Behind the label of a score that the model was trained on."""
 
-TRAINED_ON_NOTE = "the model was trained on a loss that imitates this score, which is no independent judge of it"
+TRAINED_ON_NOTE = (
+    "the model was trained on a loss that imitates this score, which is therefore not an independent judge of it"
+)
 
 IMITATED: dict[str, tuple[str, ...]] = {
     "signed": ("si_sdr",),

@@ -143,7 +143,7 @@ def recorded(run: Path) -> Recipe:
     """The settings that a run was last started with.
 
     Raises:
-        ConfigError: there is no run, or its settings are none that this version knows.
+        ConfigError: there is no run, or its settings are unknown to this version.
     """
     path = run / RECIPE
     try:

@@ -63,7 +63,7 @@ class Trainer:
         """Build everything, alike in all processes.
 
         Raises:
-            ConfigError: the batch cannot be shared out evenly, or `init` is no model of the recipe's sizes.
+            ConfigError: the batch cannot be shared out evenly, or `init` is not a model of the recipe's sizes.
         """
         _check_shares(recipe, world)
         torch.manual_seed(recipe.run.seed)

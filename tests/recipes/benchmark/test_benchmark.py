@@ -456,8 +456,8 @@ def spoilt(change: Callable[[Any], None]) -> bytes:
         (b"", "is no JSON"),
         (b"\xff{", "is no JSON"),
         (b"[" * 100_000, "is no JSON"),
-        (b"[]", "is no report of vqcodec bench; give a file that vqcodec bench --json wrote"),
-        (b'{"format": "something"}', "is no report of vqcodec bench"),
+        (b"[]", "is not a report of vqcodec bench; give a file that vqcodec bench --json wrote"),
+        (b'{"format": "something"}', "is not a report of vqcodec bench"),
         (b'{"format": "vqcodec bench", "version": 2}', "version 2 of the report is unknown, this vqcodec reads 1"),
         (b'{"format": "vqcodec bench", "version": 1}', "machine: Field required"),
         (spoilt(lambda v: v["figures"][0].pop("best")), "figures.0.best: Field required"),
@@ -656,7 +656,7 @@ def test_what_cannot_be_compared_is_refused_at_once(never_measured: None, tmp_pa
     path = tmp_path / "old.json"
     path.write_text("{}")
     failure = run("--compare", path, code=1).exception
-    assert isinstance(failure, ConfigError) and "old.json is no report" in str(failure)
+    assert isinstance(failure, ConfigError) and "old.json is not a report" in str(failure)
 
 
 @pytest.mark.parametrize(

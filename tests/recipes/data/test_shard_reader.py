@@ -318,7 +318,7 @@ def test_faults_of_a_folder_of_shards(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(CorruptFile, match="cannot be read"):
         opened(broken)
     (broken / "shard-000000.json").write_text("{}")
-    with pytest.raises(CorruptFile, match="no list of a shard"):
+    with pytest.raises(CorruptFile, match="not the list of a shard"):
         shard_format.read_shard(broken / "shard-000000.tar")
 
 

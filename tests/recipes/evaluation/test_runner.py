@@ -136,7 +136,7 @@ def test_names_of_files_from_several_folders(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a/x\.wav"):
         find([tmp_path / "a", tmp_path / "c" / "a"])
     (tmp_path / "none").mkdir()
-    with pytest.raises(AudioError, match="no sound file"):
+    with pytest.raises(AudioError, match="no sound files found"):
         find([tmp_path / "none"])
 
 

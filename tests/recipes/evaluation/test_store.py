@@ -161,7 +161,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="something other"):
         EvaluationStore(tmp_path).begin(FACTS, force=True)
-    with pytest.raises(ConfigError, match="no evaluation"):
+    with pytest.raises(ConfigError, match="holds no evaluation"):
         EvaluationStore(tmp_path / "nothing").load()
 
 

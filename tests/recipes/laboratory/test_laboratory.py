@@ -175,8 +175,8 @@ def test_what_is_left_out_is_said() -> None:
     found, notes = candidates.family([20], ["kmeans", "product", "lvq", "lattice"], dim=6, speakers=0)
     assert [one.name for one in found] == ["product", "lattice-z"]
     assert notes == [
-        "lattice D4 at 20 bits is left out: 6 dimensions are no multiple of 4.",
-        "lattice E8 at 20 bits is left out: 6 dimensions are no multiple of 8.",
+        "lattice D4 at 20 bits is left out: 6 dimensions are not a multiple of 4.",
+        "lattice E8 at 20 bits is left out: 6 dimensions are not a multiple of 8.",
         "k-means; learning VQ: left out at 20 bits, for want of vectors to learn 2^20 codes from.",
     ]
     assert "two known speakers" in candidates.family([4], ["lvq"], dim=6, speakers=1)[1][0]
@@ -454,7 +454,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     [
         ({"bits": [0]}, "0 bits a vector are not between 1 and 4096"),
         ({"bits": []}, "name at least one number of bits"),
-        ({"kinds": ["vae"]}, "there is no quantizer 'vae'; choose from trained, scalar"),
+        ({"kinds": ["vae"]}, "unknown quantizer 'vae'; choose from trained, scalar"),
         ({"minutes": 0.0}, "minutes is 0.0, not a positive number"),
         ({"minutes": math.nan}, "minutes is nan"),
     ],

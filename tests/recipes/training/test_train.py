@@ -559,7 +559,7 @@ def test_resuming_keeps_the_settings_of_the_run(finished: Path, speech: Path, tm
 def test_weights_to_begin_with_may_be_named(speech: Path, tmp_path: Path) -> None:
     arguments = ["train", "tiny", "--data", str(speech), "--out", str(tmp_path / "run"), "--device", "cpu"]
     unknown = CliRunner().invoke(app, [*arguments, "--init", "speech_17k"])
-    assert unknown.exit_code == 1 and "there is no model 'speech_17k'" in unknown.stderr
+    assert unknown.exit_code == 1 and "unknown model 'speech_17k'" in unknown.stderr
     shipped = CliRunner().invoke(app, [*arguments, "--init", "speech_16k"])
     assert shipped.exit_code == 1 and "is a model of other sizes than the recipe's" in shipped.stderr
 
