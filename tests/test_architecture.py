@@ -372,7 +372,9 @@ def test_package_data() -> None:
     assert {name: size for name, size in sizes.items() if size > 20_000_000} == {}
 
     templates = files("vqcodec.recipes.reporting").joinpath("templates").iterdir()
-    assert {"report.html", "listen.html", "quantizers.html", "charts.js"} <= {item.name for item in templates}
+    assert {"page.html", "report.html", "listen.html", "quantizers.html", "charts.js"} <= {
+        item.name for item in templates
+    }
 
     configs = files("vqcodec.recipes").joinpath("configs").iterdir()
     recipes = [item for item in configs if item.name.endswith(".toml")]

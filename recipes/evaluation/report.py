@@ -113,35 +113,15 @@ def featured_files(evaluation: Evaluation, count: int = 6) -> list[str]:
 
 def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
     html.check_packages()
-    from plotly.offline import get_plotlyjs
-
-    from vqcodec import __version__
-
-    environment = html.environment()
-
-    environment.filters.update(kbps=_kbps, duration=_duration, speed=_speed)
     summaries = evaluation.summaries
     codecs = codecs_of(evaluation, summaries)
     scores = scores_of(evaluation)
     ranking = rank_files(evaluation)
     features = [_feature(evaluation, file, codecs, ranking) for file in featured]
     drawn = [(score, chart) for score in scores if (chart := _chart(score, codecs))]
-    plotly = get_plotlyjs()
-    return environment.get_template("report.html").render(
-        title=title,
-        version=__version__,
-        facts=evaluation.facts,
-        failures=evaluation.failures,
-        summaries=summaries,
-        notes=evaluation.notes,
-        codecs=[codec for codec in codecs if not codec.ceiling],
-        ceilings=[codec for codec in codecs if codec.ceiling],
-        scores=scores,
-        trained_on_mark=TRAINED_ON,
-        trained_on_note=TRAINED_ON_NOTE,
-        best={score.metric.name: _best(score.metric, codecs) for score in scores},
-        answer=_answer(codecs, scores, ranking),
-        charts=[
+    return html.render(
+        "report.html",
+        [
             html.drawing(
                 chart,
                 _chart_in_words(score, chart),
@@ -149,7 +129,20 @@ def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
             )
             for score, chart in drawn
         ],
-        chart_data=[html.chart_data(chart) for _, chart in drawn],
+        {"kbps": _kbps, "duration": _duration, "speed": _speed},
+        title=title,
+        facts=evaluation.facts,
+        failures=evaluation.failures,
+        summaries=summaries,
+        notes=evaluation.notes,
+        compared=[codec for codec in codecs if not codec.ceiling],
+        legend_label="Codecs in the charts",
+        ceilings=[codec for codec in codecs if codec.ceiling],
+        scores=scores,
+        trained_on_mark=TRAINED_ON,
+        trained_on_note=TRAINED_ON_NOTE,
+        best={score.metric.name: _best(score.metric, codecs) for score in scores},
+        answer=_answer(codecs, scores, ranking),
         features=features,
         anchors={feature.file: f"file-{number}" for number, feature in enumerate(features, start=1)},
         ranking=ranking,
@@ -158,8 +151,7 @@ def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
         versions=list(dict.fromkeys((system.codec, system.version) for system in evaluation.facts.systems)),
         confidence=CONFIDENCE,
         resamples=RESAMPLES,
-        plotly=plotly,
-        sizes=_sizes(features, plotly),
+        sizes=_sizes(features),
     )
 
 
@@ -306,13 +298,13 @@ def _usage(stages: Sequence[StageUsage]) -> dict[str, Any] | None:
     }
 
 
-def _sizes(features: Sequence[Feature], plotly: str) -> dict[str, float]:
+def _sizes(features: Sequence[Feature]) -> dict[str, float]:
     """Sizes of the parts of the page, in megabytes."""
     sounds = [sound for feature in features for sound in feature.sounds]
     return {
         "sounds": sum(len(sound.audio or "") for sound in sounds) / 1e6,
         "spectrograms": sum(len(sound.spectrogram or "") for sound in sounds) / 1e6,
-        "plotly.js for the interactive curves": len(plotly) / 1e6,
+        "plotly.js for the interactive curves": len(html.plotly_script()) / 1e6,
     }
 
 

@@ -11,10 +11,8 @@ OUT/report.html      the report
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -29,11 +27,13 @@ from vqcodec import audio
 from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
-from .. import jsonl
+from ..result_store import ResultStore
 from ..statistics import StageUsage, count_codes
 from .results import EvaluationResult, SystemFacts, SystemSummary, summarise
 
 FORMAT = 1
+COLUMNS = ("file", "system", "duration_s", "bytes", "bitrate_bps", "encode_s", "decode_s")
+"""Columns of `results.csv` before the scores."""
 REFERENCE = "reference"
 """Name of the unprocessed sound in `OUT/audio/FILE/`, and of the system that hands it through."""
 
@@ -131,23 +131,16 @@ class Evaluation:
         return {one.file for one in self._shared} - lacking if able else set()
 
 
-class EvaluationStore:
+class EvaluationStore(ResultStore):
     """The folder of one evaluation.
 
     Args:
         folder: `OUT`; made when something is written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
     @property
     def _settings(self) -> Path:
         return self.folder / "run.json"
-
-    @property
-    def _lines(self) -> Path:
-        return self.folder / "results.jsonl"
 
     def begin(self, facts: RunFacts, force: bool = False) -> None:
         """Make the folder ready for a run, keeping what an earlier, compatible one has done.
@@ -158,19 +151,15 @@ class EvaluationStore:
         Raises:
             ConfigError: the folder holds something else, or a run with other settings.
         """
-        jsonl.drop_torn(self._lines)
+        self._drop_torn_line()
         if not self._settings.exists():
-            if self.folder.exists() and any(self.folder.iterdir()):
-                raise ConfigError(f"{self.folder} holds something other than an evaluation; name a new folder")
+            self._check_unused("an evaluation")
         elif difference := _difference(self.facts(), facts, {one.file for one in self.records()[0]}):
             if not force:
-                raise ConfigError(
-                    f"{self.folder} was made with {difference}; name another folder, or add --force to start anew"
-                )
+                raise self._mismatch(difference)
             self._forget()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_output(self._settings, force=True) as output:
-            output.write(_json({"format": FORMAT, **dataclasses.asdict(facts)}))
+        self._write_json("run.json", {"format": FORMAT, **dataclasses.asdict(facts)})
 
     def _forget(self) -> None:
         for path in (self._settings, self._lines):
@@ -198,7 +187,7 @@ class EvaluationStore:
 
     def append(self, record: EvaluationResult | EvaluationFailure) -> None:
         """Add a result, or a file that failed, as one line."""
-        jsonl.append(self._lines, dataclasses.asdict(record))
+        self._append_line(dataclasses.asdict(record))
 
     def records(self) -> tuple[list[EvaluationResult], list[EvaluationFailure]]:
         """Read what was appended so far, the last word on each file and system.
@@ -208,7 +197,7 @@ class EvaluationStore:
         """
         results: dict[tuple[str, str], EvaluationResult] = {}
         failures: dict[tuple[str, str | None], EvaluationFailure] = {}
-        for record in jsonl.read(self._lines, _record):
+        for record in self._read_lines(_record):
             if isinstance(record, EvaluationFailure):
                 failures[record.file, record.system] = record
             else:
@@ -268,10 +257,9 @@ class EvaluationStore:
 
     def write_tables(self, evaluation: Evaluation) -> None:
         """Write `results.csv` and `summary.json`."""
-        with atomic_output(self.folder / "results.csv", force=True) as output:
-            output.write(_csv(evaluation.results, evaluation.facts.metrics))
-        with atomic_output(self.folder / "summary.json", force=True) as output:
-            output.write(_json(_summary(evaluation)))
+        metrics = evaluation.facts.metrics
+        self._write_csv("results.csv", [*COLUMNS, *metrics], [_row(one, metrics) for one in evaluation.results])
+        self._write_json("summary.json", _summary(evaluation))
 
 
 def _only(result: EvaluationResult, defined: Mapping[str, Set[str]]) -> EvaluationResult:
@@ -300,18 +288,10 @@ def _record(content: dict[str, Any]) -> EvaluationResult | EvaluationFailure:
     return EvaluationFailure(**content) if "reason" in content else EvaluationResult(**content)
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _csv(results: Sequence[EvaluationResult], metrics: Sequence[str]) -> bytes:
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(["file", "system", "duration_s", "bytes", "bitrate_bps", "encode_s", "decode_s", *metrics])
-    for one in results:
-        numbers = [one.duration_s, one.bytes, round(one.bitrate_bps, 1), one.encode_s, one.decode_s]
-        table.writerow([one.file, one.system, *numbers, *(one.scores.get(name, "") for name in metrics)])
-    return text.getvalue().encode()
+def _row(one: EvaluationResult, metrics: Sequence[str]) -> dict[str, Any]:
+    numbers = [one.duration_s, one.bytes, round(one.bitrate_bps, 1), one.encode_s, one.decode_s]
+    scores = {name: one.scores.get(name, "") for name in metrics}
+    return dict(zip(COLUMNS, [one.file, one.system, *numbers], strict=True)) | scores
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:

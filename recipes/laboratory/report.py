@@ -79,22 +79,16 @@ def write_page(findings: Findings, folder: Path) -> Path:
 
 def _render(findings: Findings) -> str:
     html.check_packages()
-    from plotly.offline import get_plotlyjs
-
-    from vqcodec import __version__
-
-    environment = html.environment()
-
     contestants = _contestants(findings)
     drawn = [chart for axes in _all_axes(findings) if (chart := _chart(axes, contestants))]
-    return environment.get_template("quantizers.html").render(
+    return html.render(
+        "quantizers.html",
+        [html.drawing(chart, _in_words(chart), _ceilings(chart.far_ceilings)) for chart in drawn],
         title=f"Quantizers on the latents of {findings.facts['model']}",
-        version=__version__,
         facts=findings.facts,
         budgets=sorted({one.budget for one in findings.results}),
-        contestants=contestants,
-        charts=[html.drawing(chart, _in_words(chart), _ceilings(chart.far_ceilings)) for chart in drawn],
-        chart_data=[html.chart_data(chart) for chart in drawn],
+        compared=contestants,
+        legend_label="Quantizers in the charts",
         rows=_rows(findings, contestants),
         headings=tables.columns(findings),
         best=best_by_budget(findings),
@@ -107,7 +101,6 @@ def _render(findings: Findings) -> str:
         biased=largest_bias(findings.results),
         notes=findings.notes,
         failures=findings.failures,
-        plotly=get_plotlyjs(),
     )
 
 

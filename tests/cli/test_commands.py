@@ -446,7 +446,7 @@ def test_the_input_as_output(run: Run, speech: Path, tmp_path: Path) -> None:
 def test_impossible_targets(run: Run, speech: Path, encoded: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.iterdir())
-    for target, words in {"folder": "is a folder", "nowhere/a.vq": "nowhere does not exist"}.items():
+    for target, words in {"folder": "is a folder", "nowhere/a.vq": "nowhere is not a folder"}.items():
         assert words in one_error(run("encode", speech, tmp_path / target, "--model", MODEL, code=1))
     for name in ("back", "back.docx"):
         assert "choose one of" in one_error(run("decode", encoded, tmp_path / name, "--model", MODEL, code=1))

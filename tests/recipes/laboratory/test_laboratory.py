@@ -177,7 +177,7 @@ def test_what_is_left_out_is_said() -> None:
     assert notes == [
         "lattice D4 at 20 bits is left out: 6 dimensions are not a multiple of 4.",
         "lattice E8 at 20 bits is left out: 6 dimensions are not a multiple of 8.",
-        "k-means; learning VQ: left out at 20 bits, for want of vectors to learn 2^20 codes from.",
+        "k-means; learning VQ: left out at 20 bits, as there are too few vectors to learn 2^20 codes from.",
     ]
     assert "two known speakers" in candidates.family([4], ["lvq"], dim=6, speakers=1)[1][0]
     assert "17 speakers need a code each" in candidates.family([4], ["lvq"], dim=6, speakers=17)[1][0]
