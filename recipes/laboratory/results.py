@@ -41,7 +41,7 @@ class QuantizerResult:
     entropy_bits: float
     """A vector, what ideal entropy coders would pay, one for each table, made for these very codes."""
     entropy_bias_bits: float
-    """By how much that is about too low, for want of vectors (Miller 1955, Madow)."""
+    """Approximate bias of that estimate, which is too low with few vectors (Miller 1955, Madow)."""
     used_share: float | None
     """Of the codes of all tables, those that were used; None for a lattice, which has no end of them."""
     fit_s: float | None

@@ -27,9 +27,6 @@ IMITATED: dict[str, tuple[str, ...]] = {
 }
 """Names in `METRICS` by the names of the weights in a recipe's [loss]."""
 
-NEUTRAL = frozenset({"commitment", "codebook", "divergence", "sparse", "contractive"})
-"""Weights of losses that look at latents and codes only."""
-
 
 def imitated_scores(loss: LossConfig, before: Collection[str] = ()) -> tuple[str, ...]:
     """Names of the scores that the losses of some weight imitate, and those `before`, in the order of `METRICS`.

@@ -3,8 +3,8 @@
 Line drawings are SVG to be set into a page: their colours are the page's own (`var(--text)`, `var(--codec-0)`, ...),
 so that they follow its light or dark theme. matplotlib is used without pyplot: nothing global changes.
 
-Two libraries draw: matplotlib makes what a page shows without scripts and in print, spectrograms included; with scripts,
-the one of plotly, which `html` sets into the page, makes the curves of the same `Chart` interactive.
+matplotlib draws what a page shows without scripts and in print, spectrograms included; with scripts, the library of
+plotly, which `html` sets into the page, makes the curves of the same `Chart` interactive.
 """
 
 from __future__ import annotations
