@@ -13,11 +13,11 @@ import typer
 from vqcodec.files import STANDARD_STREAM, check_output, open_output
 from vqcodec.models import registry
 
-from . import progress
 from .options import Force, Model
+from .terminal import progress
 
 if TYPE_CHECKING:
-    from vqcodec.recipes.benchmark.settings import Settings
+    from vqcodec.recipes.benchmark.settings import BenchmarkSettings
     from vqcodec.recipes.benchmark.tables import Table
 
 ALL = "all"
@@ -92,18 +92,18 @@ def bench(
     _show(shown, sys.stderr if json == STANDARD_STREAM else sys.stdout)
 
 
-def _settings(given: Mapping[str, Any], threads: Sequence[int | str], quick: bool) -> Settings:
+def _settings(given: Mapping[str, Any], threads: Sequence[int | str], quick: bool) -> BenchmarkSettings:
     """The defaults, changed where something was given."""
     from vqcodec.recipes import parallel
     from vqcodec.recipes.benchmark import machine
-    from vqcodec.recipes.benchmark.settings import QUICK, Settings
+    from vqcodec.recipes.benchmark.settings import QUICK, BenchmarkSettings
 
     everything = {
         "devices": machine.devices(),
         "threads": tuple(dict.fromkeys(parallel.usable_cpus() if count == ALL else count for count in threads)),
         **{name: value for name, value in given.items() if value is not None},
     }
-    return dataclasses.replace(QUICK if quick else Settings(), **everything)
+    return dataclasses.replace(QUICK if quick else BenchmarkSettings(), **everything)
 
 
 def _words(text: str) -> list[str]:

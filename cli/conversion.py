@@ -15,8 +15,8 @@ import typer
 from vqcodec.errors import VqcodecError
 from vqcodec.files import STANDARD_STREAM, check_output
 
-from . import progress
-from .messages import FAILURE, error, explain, note, say
+from .terminal import progress
+from .terminal.messages import FAILURE, error, explain, note, say
 
 if TYPE_CHECKING:
     from vqcodec.codec import FileResult
@@ -73,7 +73,7 @@ def _target_of(source: str, suffix: str) -> str:
 
 def _check_file(file: Conversion, force: bool) -> None:
     if file.source != STANDARD_STREAM and not os.path.exists(file.source):
-        raise VqcodecError(f"{file.source}: there is no such file")
+        raise VqcodecError(f"{file.source}: no such file")
     if file.target == STANDARD_STREAM:
         if sys.stdout.isatty():
             raise VqcodecError("standard output is a terminal; name a file to write, or redirect it")
@@ -109,7 +109,7 @@ def _check_folder(files: Sequence[Conversion], force: bool) -> None:
     existing = [file.target for file in files if os.path.lexists(file.target)]
     if existing and not force:
         count = f"{len(existing)} of {len(files)} outputs exist already"
-        raise VqcodecError(f"{count}, {existing[0]} for one; add --force to overwrite them")
+        raise VqcodecError(f"{count}, such as {existing[0]}; add --force to overwrite them")
 
 
 Convert = Callable[[Conversion, Callable[[float], None]], "FileResult"]

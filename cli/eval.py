@@ -10,10 +10,10 @@ import typer
 
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 
-from .messages import note, say
 from .options import Force, Quiet
-from .progress import bar
-from .tables import show_results
+from .terminal.messages import note, say
+from .terminal.progress import bar
+from .terminal.tables import show_results
 
 if TYPE_CHECKING:
     from vqcodec.recipes.evaluation.store import Evaluation
@@ -63,7 +63,7 @@ def evaluate(
         typer.Option("--scores", metavar="NAME,...", help="Which scores; by default all that are installed."),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Worker processes; by default one a core.")
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes; by default one for each core.")
     ] = None,
     listen: Annotated[bool, typer.Option("--listen", help="Also write a page for a blind listening test.")] = False,
     keep_audio: Annotated[
@@ -89,9 +89,9 @@ def evaluate(
     if out is None:
         raise typer.BadParameter("name a folder for the report", param_hint="--out")
     from vqcodec.models import registry
-    from vqcodec.recipes.evaluation import runner as evaluation
+    from vqcodec.recipes.evaluation import runner
     from vqcodec.recipes.evaluation.comparison import compare
-    from vqcodec.recipes.evaluation.store import Store
+    from vqcodec.recipes.evaluation.store import EvaluationStore
     from vqcodec.recipes.reporting import html
 
     comparison = compare(
@@ -106,9 +106,9 @@ def evaluate(
     for text in comparison.facts.notes:
         note(text)
     with bar(1.0, quiet) as update:
-        found = evaluation.evaluate(
+        found = runner.evaluate(
             comparison,
-            Store(out),
+            EvaluationStore(out),
             jobs=jobs,
             force=force,
             progress=lambda done, total, file: update(done / total, f"{done} of {total}: {file}"),
@@ -129,7 +129,7 @@ def _rates(text: str) -> list[float]:
 
 def _show(evaluation: Evaluation) -> None:
     """Print the means on standard output, in as many tables as its width needs, and say which files failed."""
-    from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE
+    from vqcodec.recipes.metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE
 
     rows = [(one.system.title, f"{one.bitrate_bps.value / 1000:.2f}") for one in evaluation.summaries]
     columns = [*_score_columns(evaluation), *_speed_columns(evaluation)]
@@ -142,8 +142,8 @@ def _show(evaluation: Evaluation) -> None:
 
 def _score_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
     """A column a score: the mean and half its interval."""
-    from vqcodec.recipes.imitated import marked
     from vqcodec.recipes.metrics import METRICS
+    from vqcodec.recipes.metrics.imitated import marked
 
     for name in evaluation.facts.metrics:
         found = [one.scores.get(name) for one in evaluation.summaries]
@@ -162,7 +162,7 @@ def _speed_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
 def _write(evaluation: Evaluation, listen: bool, keep_audio: bool) -> None:
     """Write the report, and what else was asked for."""
     from vqcodec.recipes.evaluation import analysis, report
-    from vqcodec.recipes.listening import page as listening
+    from vqcodec.recipes.listening.page import write_listening_test
 
     featured = report.featured_files(evaluation, FEATURED)
     title = f"{evaluation.facts.model['name']} and others"
@@ -170,7 +170,7 @@ def _write(evaluation: Evaluation, listen: bool, keep_audio: bool) -> None:
     if listen:
         codecs = [one for one in analysis.codecs_of(evaluation, evaluation.summaries) if not one.ceiling]
         systems = [summary.system.name for codec in codecs for summary in codec.summaries]
-        page = listening.write_listening_test(evaluation, featured, "A listening test", systems)
+        page = write_listening_test(evaluation, featured, "A listening test", systems)
         say(f"listening test: {page}")
     if not keep_audio:
         evaluation.store.drop_audio(featured)
@@ -182,19 +182,18 @@ def _score_listening(results: Sequence[Path], out: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from vqcodec.recipes.listening import page as listening
-    from vqcodec.recipes.listening import scores as listening_scores
+    from vqcodec.recipes.listening import page, scores
 
     near = [out] if out else list(dict.fromkeys(parent for path in results for parent in path.absolute().parents[:2]))
-    folder = next((place for place in near if (place / listening.KEY_NAME).exists()), near[0])
-    summary = listening_scores.score_listening_test(results, folder)
-    table = Table(*listening_scores.HEADINGS, box=box.SIMPLE_HEAD)
-    for row in listening_scores.table_rows(summary):
+    folder = next((place for place in near if (place / page.KEY_NAME).exists()), near[0])
+    summary = scores.score_listening_test(results, folder)
+    table = Table(*scores.HEADINGS, box=box.SIMPLE_HEAD)
+    for row in scores.table_rows(summary):
         table.add_row(*row)
     Console().print(table)
     for remark in summary.excluded:
         note(f"left out: {remark.listener}: {remark.reason}")
     for remark in summary.remarks:
         note(f"{remark.listener}: {remark.reason}")
-    listening_scores.write_scores(summary, folder)
+    scores.write_scores(summary, folder)
     say(f"{len(summary.listeners)} listeners, {summary.files} files; written beside the key in {folder}")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from .messages import note, say
 from .options import Force
+from .terminal.messages import note, say
 
 
 def export(
@@ -21,7 +21,7 @@ def export(
     from vqcodec.files import check_output
 
     check_output(target, force)
-    from vqcodec.recipes.training.checkpoints import export as write_weights
+    from vqcodec.recipes.training import checkpoints
 
-    step = write_weights(run, target, best=best, force=force, report=note)
+    step = checkpoints.export(run, target, best=best, force=force, report=note)
     say(f"{run}, step {step} -> {target}: {target.stat().st_size} bytes; use it with --model {target}")

@@ -15,7 +15,7 @@ from vqcodec.bitstream import Summary
 from vqcodec.errors import VqcodecError
 from vqcodec.files import STANDARD_STREAM, open_input
 
-from .messages import FAILURE, error, explain
+from .terminal.messages import FAILURE, error, explain
 
 CODINGS = {0: "plain"}
 """The payload codings by name."""

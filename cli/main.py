@@ -18,11 +18,11 @@ from .encode import encode
 from .eval import evaluate
 from .export import export
 from .info import info
-from .messages import reported
 from .models import models
 from .peel import peel
 from .prepare import prepare
 from .quantizers import quantizers
+from .terminal.messages import reported
 from .train import train
 
 
@@ -76,7 +76,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; the console script `vqcodec` and `python -m vqcodec` begin here."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold bytes that are no text
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold bytes that are not text
         sys.stdout.reconfigure(errors="backslashreplace")
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, _terminate)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from .messages import note
+from .terminal.messages import note
 
 if TYPE_CHECKING:
     from vqcodec import Codec

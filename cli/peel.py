@@ -9,8 +9,8 @@ import typer
 from vqcodec import bitstream
 from vqcodec.files import STANDARD_STREAM, check_output, open_input, open_output
 
-from .messages import say
 from .options import Force, Quiet
+from .terminal.messages import say
 
 
 def peel(

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .messages import note, say
 from .options import Quiet
-from .progress import bar
+from .terminal.messages import note, say
+from .terminal.progress import bar
 
 if TYPE_CHECKING:
     from vqcodec.recipes.data.inventory import CorpusSummary, Inventory
 
 WIDTH = 200
-"""Width of the tables where there is no terminal that they would have to fit."""
+"""Width of the tables without a terminal."""
 
 
 def prepare(
@@ -37,17 +37,17 @@ def prepare(
     Long silence is cut out, and silent files and duplicates are dropped. After an interruption the same command goes on
     where it was.
     """
-    from vqcodec.recipes.data import prepare as preparing
     from vqcodec.recipes.data.cleaning import CleaningSettings
+    from vqcodec.recipes.data.prepare import plan, run
 
     settings = CleaningSettings(sample_rate, shard_mb, silence_db, longest_pause, shortest)
-    plan = preparing.plan(folders, out, settings, force)
-    files = len(plan.recordings)
-    if plan.done and not quiet:
-        note(f"going on: {plan.sources_done} of {files} files are in {len(plan.done)} shards already")
+    preparation = plan(folders, out, settings, force)
+    files = len(preparation.recordings)
+    if preparation.done and not quiet:
+        note(f"going on: {preparation.sources_done} of {files} files are in {len(preparation.done)} shards already")
     report = (lambda text: None) if quiet else note
     with bar(files, quiet) as update:
-        inventory = preparing.run(plan, report, lambda done, text: update(done, f"{done} of {files} files  {text}"))
+        inventory = run(preparation, report, lambda done, text: update(done, f"{done} of {files} files  {text}"))
     if as_json:
         print(json.dumps(inventory.to_dict(), indent=2))
     elif not quiet:

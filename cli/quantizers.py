@@ -9,10 +9,10 @@ import typer
 
 from vqcodec.models import registry
 
-from .messages import note, say
 from .options import Force, Model, Quiet
-from .progress import bar
-from .tables import show_results
+from .terminal.messages import note, say
+from .terminal.progress import bar
+from .terminal.tables import show_results
 
 COLUMN_WIDTH = 12
 
@@ -44,7 +44,7 @@ def quantizers(
     ] = True,
     jobs: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Worker processes, of up to 1 GB each; by default one a core."),
+        typer.Option(metavar="N", min=1, help="Worker processes, of up to 1 GB each; by default one for each core."),
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -73,8 +73,8 @@ def quantizers(
             force=force,
             progress=update,
         )
-    from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE
     from vqcodec.recipes.laboratory.tables import columns, row_heads
+    from vqcodec.recipes.metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE
 
     if any(TRAINED_ON in column.heading for column in columns(found)):
         note(f"{TRAINED_ON}: {TRAINED_ON_NOTE}")

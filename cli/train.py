@@ -10,8 +10,8 @@ import typer
 
 from vqcodec.models import registry
 
-from .messages import INTERRUPTED, leads, note
 from .options import Device
+from .terminal.messages import INTERRUPTED, leads, note
 
 if TYPE_CHECKING:
     from vqcodec.recipes.config import Recipe
@@ -69,7 +69,7 @@ def train(
     weights_to_begin_with = None if init is None else registry.find(init)
     from vqcodec.recipes.training import train as training
 
-    from .training_display import training_display
+    from .terminal.training import training_display
 
     with training_display() as display:
         weights = training.train(
@@ -88,22 +88,22 @@ def train(
 
 
 def _load(recipe: str, settings: Sequence[str]) -> Recipe:
-    from vqcodec.recipes import config
+    from vqcodec.recipes import loading
 
-    return config.load(recipe, settings)
+    return loading.load(recipe, settings)
 
 
 def _settings_of(run: Path, recipe: str, settings: Sequence[str]) -> Recipe:
     """The settings of a run that is resumed, changed as asked for; says what differs from them and from the recipe."""
-    from vqcodec.recipes import config
+    from vqcodec.recipes import loading
     from vqcodec.recipes.training.checkpoints import recorded
 
     before = recorded(run)
-    chosen = config.change(before, settings)
+    chosen = loading.change(before, settings)
     if leads():
-        if changed := config.differences(before, chosen):
+        if changed := loading.differences(before, chosen):
             note(f"changed in this run: {', '.join(changed)}")
-        if ignored := config.differences(config.load(recipe, settings), chosen):
+        if ignored := loading.differences(loading.load(recipe, settings), chosen):
             note(f"{run} keeps its own settings, not those of {recipe}: {', '.join(ignored)}")
     return chosen
 
@@ -112,6 +112,6 @@ def _show_plan(recipe: str, settings: Sequence[str], device: str) -> None:
     chosen = _load(recipe, settings)
     from vqcodec.recipes.training.dry_run import plan
 
-    from .training_display import show_plan
+    from .terminal.training import show_plan
 
     show_plan(plan(chosen, device))

@@ -113,7 +113,7 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
         if stat.S_ISREG(mode) and not force:
             raise VqcodecError(f"{path} exists already; add --force to overwrite it")
         if not mode and not os.path.isdir(os.path.dirname(os.path.realpath(path))):
-            raise VqcodecError(f"cannot write {path}: there is no folder {Path(path).parent}")
+            raise VqcodecError(f"cannot write {path}: {Path(path).parent} is not a folder")
 
 
 def _mode(path: str | os.PathLike[str]) -> int:

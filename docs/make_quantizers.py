@@ -68,7 +68,7 @@ def main(folder: Path = DOCS) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As SVG, the same bytes every time."""
+    """Writes an SVG file, the same bytes every time."""
     figure.savefig(path, metadata={"Date": None})
 
 
@@ -81,7 +81,7 @@ def cloud(count: int = 3000) -> Tensor:
 
 
 def cells() -> Figure:
-    """What 4 bits buy in the plane: the cells of eight quantizers, and where each of them decodes to."""
+    """Draws what 4 bits buy in the plane: the cells of eight quantizers, and where each of them decodes to."""
     two_books = {"num_books": 2, "codes_per_book": 4}
     shown: list[tuple[str, Quantizer]] = [
         ("scalar", ScalarQuantizer(bits=4)),
@@ -171,7 +171,7 @@ def water() -> Figure:
 
 
 def lattices() -> Figure:
-    """How far from the bound lattices and scalar quantization stay, on white Gaussian vectors of 8 dimensions."""
+    """Draws how far lattices and scalar quantization stay from the bound, on white Gaussian vectors."""
     vectors = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(0))
     rates = (4, 8, 12, 16, 24, 32)
     figure = Figure(figsize=(7, 3), layout="constrained")
@@ -212,7 +212,7 @@ def filled(page: str) -> str:
 
 
 def laboratory() -> str:
-    """What `vqcodec quantizers` found: error and scores of every quantizer at every number of bits."""
+    """Draws the results of `vqcodec quantizers`: error and scores of every quantizer at every number of bits."""
     found = measured("quantizers")
     results = found["results"]
     budgets = sorted({one["budget"] for one in results})
@@ -274,7 +274,7 @@ def curves() -> Figure:
 
 
 def bottlenecks() -> str:
-    """What the tiny recipe made of every kind of bottleneck."""
+    """Draws the results of the tiny recipe with every kind of bottleneck."""
     found = measured("bottlenecks")
     return "\n".join(
         [

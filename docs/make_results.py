@@ -16,12 +16,13 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 
-from vqcodec.recipes.benchmark import report as bench
+from vqcodec.recipes.benchmark.report import BenchmarkReport, load
 from vqcodec.recipes.benchmark.tables import tables
 from vqcodec.recipes.evaluation.analysis import is_ceiling
-from vqcodec.recipes.imitated import TRAINED_ON, TRAINED_ON_NOTE, marked
+from vqcodec.recipes.evaluation.results import SystemSummary
 from vqcodec.recipes.metrics import METRICS
-from vqcodec.recipes.results import Interval, Summary
+from vqcodec.recipes.metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE, marked
+from vqcodec.recipes.statistics import Interval
 
 DOCS = Path(__file__).resolve().parent
 PICTURE = "results/quality.svg"
@@ -33,8 +34,8 @@ MARKERS = "os^Dvp*X"
 def main(folder: Path = DOCS) -> None:
     """Write the page and the picture into the folder; the measurements are read from where this file lies."""
     content = json.loads((DOCS / "results" / "eval.json").read_text(encoding="utf-8"))
-    summaries = TypeAdapter(list[Summary]).validate_python(content["systems"])
-    speeds = bench.load(DOCS / "results" / "bench.json")
+    summaries = TypeAdapter(list[SystemSummary]).validate_python(content["systems"])
+    speeds = load(DOCS / "results" / "bench.json")
     (folder / "results").mkdir(exist_ok=True)
     trained_on = trained_on_scores(content)
     draw(summaries, trained_on, folder / PICTURE)
@@ -46,17 +47,17 @@ def trained_on_scores(content: dict[str, Any]) -> frozenset[str]:
     return frozenset(content["model"].get("trained_on_scores") or ())
 
 
-def ordered_scores(summaries: Sequence[Summary], trained_on: frozenset[str]) -> list[str]:
+def ordered_scores(summaries: Sequence[SystemSummary], trained_on: frozenset[str]) -> list[str]:
     """The scores that were measured, the independent ones first."""
     measured = [name for name in METRICS if any(name in one.scores for one in summaries)]
     return sorted(measured, key=lambda name: name in trained_on)
 
 
-def draw(summaries: Sequence[Summary], trained_on: frozenset[str], path: Path) -> None:
+def draw(summaries: Sequence[SystemSummary], trained_on: frozenset[str], path: Path) -> None:
     """The first few scores against bitrate, a panel a score; only independent ones if there are any."""
     measured = ordered_scores(summaries, trained_on)
     shown = ([name for name in measured if name not in trained_on] or measured)[:PANELS]
-    curves: dict[str, list[Summary]] = {}
+    curves: dict[str, list[SystemSummary]] = {}
     for one in summaries:
         if not is_ceiling(one.system):
             curves.setdefault(one.system.codec, []).append(one)
@@ -89,7 +90,7 @@ def draw(summaries: Sequence[Summary], trained_on: frozenset[str], path: Path) -
         figure.savefig(path, metadata={"Date": None})
 
 
-def page(content: dict[str, Any], summaries: Sequence[Summary], speeds: bench.Report) -> str:
+def page(content: dict[str, Any], summaries: Sequence[SystemSummary], speeds: BenchmarkReport) -> str:
     """The whole of RESULTS.md."""
     return "\n".join(
         [
@@ -104,7 +105,7 @@ def page(content: dict[str, Any], summaries: Sequence[Summary], speeds: bench.Re
     )
 
 
-def quality(content: dict[str, Any], summaries: Sequence[Summary]) -> list[str]:
+def quality(content: dict[str, Any], summaries: Sequence[SystemSummary]) -> list[str]:
     """Scores of all systems."""
     trained_on = trained_on_scores(content)
     scores = [METRICS[name] for name in ordered_scores(summaries, trained_on)]
@@ -139,7 +140,7 @@ def quality(content: dict[str, Any], summaries: Sequence[Summary]) -> list[str]:
     ]
 
 
-def quality_row(one: Summary, scores: Iterable[str]) -> list[str]:
+def quality_row(one: SystemSummary, scores: Iterable[str]) -> list[str]:
     """One system in the table."""
     found = [one.scores.get(name) for name in scores]
     cells = [f"{score.value:.3g} ± {spread(score):.1g}" if score else "–" for score in found]
@@ -169,7 +170,7 @@ def stages(content: dict[str, Any]) -> list[str]:
     ]
 
 
-def speed(report: bench.Report) -> list[str]:
+def speed(report: BenchmarkReport) -> list[str]:
     """The benchmark's own tables."""
     lines = ["## Speed", "", "Measured by `vqcodec bench`: the best of the rounds, and in brackets the median.", ""]
     for table in tables(report):

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from annotated_types import BaseMetadata, Ge, Gt, Le, Lt
 
 from vqcodec.models.config import ModelConfig
-from vqcodec.recipes import config
+from vqcodec.recipes import loading
 from vqcodec.recipes.config import OF_BOTTLENECK, Recipe
 
 DOCS = Path(__file__).resolve().parent
@@ -56,7 +56,7 @@ def filled(page: str) -> str:
 
 def reference() -> str:
     """A heading, a sentence and a table for each section of a recipe."""
-    shown = config.load(SHOWN).to_dict()
+    shown = loading.load(SHOWN).to_dict()
     lines = []
     for section, (about, settings) in sections().items():
         lines += [f"### [{section}]", "", *about, "| setting | values | default | meaning |", "|---|---|---|---|"]

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from vqcodec.errors import CorruptFile, VqcodecError
@@ -80,7 +80,7 @@ def save(
     if training is not None:
         metadata["training"] = json.dumps(training)
     with atomic_output(path, force=True) as file:
-        file.write(to_bytes(tensors, metadata))
+        file.write(safetensors.torch.save(tensors, metadata))
     return fingerprint
 
 

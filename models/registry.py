@@ -78,7 +78,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    raise ModelMismatch(f"there is no model {name!r}; choose {', '.join(names()) or 'a file'} or give the path of one")
+    raise ModelMismatch(f"unknown model {name!r}; choose {', '.join(names()) or 'a file'} or give the path of one")
 
 
 def describe(path: str | os.PathLike[str]) -> ModelInfo:
@@ -140,7 +140,7 @@ def _trained_on_scores(path: Path, metadata: Mapping[str, str]) -> tuple[str, ..
     if names is None:
         return None
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise CorruptFile(f"{path}: {key!r} is no list of names")
+        raise CorruptFile(f"{path}: {key!r} is not a list of names")
     return tuple(names)
 
 

@@ -1,28 +1,18 @@
-"""The training configuration: one TOML file is one complete run."""
+"""The settings of a training run, by section: names, ranges, defaults and meanings. `loading` reads them from files."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-import tomllib
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from vqcodec.errors import ConfigError
 from vqcodec.models.config import ModelConfig
 from vqcodec.models.kinds import KINDS
 
-CONFIGS = Path(__file__).parent / "configs"
-
 OF_BOTTLENECK = {"bottleneck": "kind", "lattice_levels": "levels", "coarse_stages": "coarse_stages"}
 """Settings of a model that stand in a recipe's section [bottleneck], and their names there."""
-
-FORMER_NAMES = {("quantizer", "dead_share"): "usage_threshold"}
-"""Settings that have been renamed, by section and former name. Recipes and checkpoints may still have the latter."""
 
 if TYPE_CHECKING:
     KindName = str
@@ -41,7 +31,7 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """What a batch is made of."""
+    """The contents of a batch."""
 
     batch_size: AtLeastOne = 16
     """Crops in a batch, over all processes together."""
@@ -62,7 +52,7 @@ class DataConfig(_Section):
 
 
 class AugmentConfig(_Section):
-    """What is done to crops besides the random gain. Each effect is applied to the given share of them."""
+    """Effects on crops besides the random gain. Each effect is applied to the given share of them."""
 
     band_limit: Share = 0.0
     """Share of crops that are low-pass filtered, like a telephone call or an old recording."""
@@ -115,14 +105,14 @@ class OptimizerConfig(_Section):
 class LossConfig(_Section):
     """Weights of the losses.
 
-    Training begins on the signed MDCT error alone ("signs first") and hands over to the spectral losses: from
-    `handover_start` on, for `handover_steps` steps, weights move linearly to their final values.
+    A loss schedule leads from the signed MDCT error alone ("signs first") to the spectral losses: from
+    `schedule_start` on, for `schedule_steps` steps, weights move linearly to their final values.
     """
 
     signed: NotNegative = 0.7
-    """Weight, before the hand-over, of the relative squared error of compressed, signed MDCT coefficients."""
+    """Initial weight of the relative squared error of compressed, signed MDCT coefficients."""
     signed_final: NotNegative = 0.15
-    """Weight of that error after the hand-over."""
+    """Weight of that error at the end of the loss schedule."""
     signed_focus: NotNegative = 3.0
     """How much more strong coefficients count than weak ones in that error: an exponent of their magnitude."""
     mean: NotNegative = 0.0
@@ -161,10 +151,11 @@ class LossConfig(_Section):
     contractive: NotNegative = 0.0
     """Weight of the squared norm of the encoder's Jacobian, d latents / d waveform, per latent value. Unconstrained it
     is of the order of 1e5, since quiet samples count as much as loud ones: begin with weights near 1e-7."""
-    handover_start: Count = 1000
-    """Step at which the hand-over from the signed error to the spectral losses begins."""
-    handover_steps: Count = 1000
-    """Steps that the hand-over takes."""
+    schedule_start: Count = 1000
+    """Step at which the loss schedule begins to move weights from the signed error to the spectral losses. Formerly
+    `handover_start`."""
+    schedule_steps: Count = 1000
+    """Length of the loss schedule. Formerly `handover_steps`."""
 
 
 class PhaseConfig(_Section):
@@ -209,7 +200,7 @@ class DiscriminatorConfig(_Section):
 
 
 class BottleneckConfig(_Section):
-    """What stands between encoder and decoder; its other sizes, such as num_stages, are in [model]."""
+    """The bottleneck between encoder and decoder; its other sizes, such as num_stages, are in [model]."""
 
     kind: KindName = "rvq"
     """The kind of bottleneck."""
@@ -221,7 +212,7 @@ class BottleneckConfig(_Section):
 
 
 class QuantizerConfig(_Section):
-    """How the codebooks learn."""
+    """The learning of the codebooks."""
 
     learning: Literal["ema", "gradient"] = "ema"
     """How code vectors learn: as moving averages of the latents assigned to each code, or by the gradient of the
@@ -244,8 +235,8 @@ class QuantizerConfig(_Section):
 
 
 class TextureConfig(_Section):
-    """How a stochastic decoder (model.decoder_stochastic) decodes; calibrated on held-out speech at the start of a run
-    and before every validation."""
+    """The decoding of a stochastic decoder (model.decoder_stochastic), calibrated on held-out speech at the start of a
+    run and before every validation."""
 
     scale: Share = 0.35
     """Share of the spreads in use. Draws with all of them are distributed as speech is, each for itself; together they
@@ -301,130 +292,5 @@ class Recipe(_Section):
         return {"model": model, **values}
 
     def to_json(self) -> str:
-        """The same as readable JSON."""
+        """Everything by section and name, as readable JSON."""
         return json.dumps(self.to_dict(), indent=2)
-
-
-def names() -> list[str]:
-    """The recipes that ship."""
-    return sorted(path.stem for path in CONFIGS.glob("*.toml"))
-
-
-def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe that ships, by name, or a TOML file, and change single settings.
-
-    Args:
-        name_or_path: "speech_16k", "speech_16k.toml" or a path.
-        overrides: "section.key=value", the value as TOML has it (bare words count as strings).
-
-    Raises:
-        ConfigError: there is no such recipe, it is no TOML, or a setting is unknown or out of range.
-    """
-    path = _find(name_or_path)
-    try:
-        values = _renamed(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
-    for override in overrides:
-        _override(values, override)
-    return from_dict(values)
-
-
-def change(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """The recipe with single settings changed, as for `load`.
-
-    Raises:
-        ConfigError: a setting is unknown or out of range.
-    """
-    values = recipe.to_dict()
-    for override in overrides:
-        _override(values, override)
-    return from_dict(values)
-
-
-def differences(before: Recipe, after: Recipe) -> list[str]:
-    """The settings that differ, as "section.key 1 -> 2"."""
-    old, new = before.to_dict(), after.to_dict()
-    pairs = [(section, key, old[section][key], new[section][key]) for section in old for key in old[section]]
-    return [f"{section}.{key} {was} -> {now}" for section, key, was, now in pairs if was != now]
-
-
-def sizes_that_differ(first: ModelConfig, second: ModelConfig, besides: Collection[str] = ()) -> list[str]:
-    """The settings of two models that differ, besides their names and those given, as "latent_dim 32 -> 64"."""
-    old, new = dataclasses.asdict(first), dataclasses.asdict(second)
-    return [f"{key} {old[key]} -> {new[key]}" for key in old if old[key] != new[key] and key not in ("name", *besides)]
-
-
-def from_dict(values: Mapping[str, Any]) -> Recipe:
-    """The inverse of `Recipe.to_dict`; what is left out has its default.
-
-    Raises:
-        ConfigError: a setting is unknown or out of range.
-    """
-    rest = _renamed(values)
-    model = rest.pop("model", {})
-    if not isinstance(model, Mapping):
-        raise ConfigError(f"model must be a section, not {model!r}")
-    if misplaced := OF_BOTTLENECK.keys() & model.keys():
-        name = min(misplaced)
-        raise ConfigError(f"model.{name} is no setting of a recipe; set bottleneck.{OF_BOTTLENECK[name]}")
-    try:
-        recipe = Recipe.model_validate(rest)
-    except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
-    bottleneck = {name: getattr(recipe.bottleneck, key) for name, key in OF_BOTTLENECK.items()}
-    return recipe.model_copy(update={"model": ModelConfig.from_dict({**model, **bottleneck})})
-
-
-def _find(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    shipped = CONFIGS / f"{path.name.removesuffix('.toml')}.toml"
-    if path.name == str(name_or_path) and shipped.is_file():
-        return shipped
-    raise ConfigError(f"{name_or_path}: no such recipe; the ones that ship are {', '.join(names())}")
-
-
-def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Put settings that have `FORMER_NAMES` under those they have now."""
-    renamed = dict(values)
-    for (section, former), name in FORMER_NAMES.items():
-        table = renamed.get(section)
-        if isinstance(table, Mapping) and former in table:
-            if name in table:
-                raise ConfigError(f"{section}.{former} is the former name of {section}.{name}: set only the latter")
-            renamed[section] = {name if key == former else key: value for key, value in table.items()}
-    return renamed
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    section, dot, name = key.strip().partition(".")
-    if not equals or not dot:
-        raise ConfigError(f"{override!r} is not of the form section.key=value")
-    table = values.setdefault(section, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"{section} is not a section")
-    table[FORMER_NAMES.get((section, name), name)] = _parse(text.strip())
-
-
-def _parse(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _explain(error: ValidationError) -> str:
-    """The first fault of a recipe, in one line, with the nearest known name for an unknown one."""
-    fault = error.errors()[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] != "extra_forbidden":
-        return f"{where} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
-    fields = Recipe.model_fields
-    known = list(
-        getattr(fields[str(fault["loc"][0])].annotation, "model_fields", ()) if len(fault["loc"]) > 1 else fields
-    )
-    near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.0)[0]
-    return f"{where} is no known setting; did you mean {'.'.join([*map(str, fault['loc'][:-1]), near])}?"

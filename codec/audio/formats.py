@@ -70,13 +70,13 @@ def format_of(target: Place, format: str | None, name: str) -> Format:
     choices = ", ".join(FORMATS)
     if format is not None:
         if format.lower() not in FORMATS:
-            raise AudioError(f"cannot write {name}: there is no format {format!r}; choose one of {choices}")
+            raise AudioError(f"cannot write {name}: unknown format {format!r}; choose one of {choices}")
         return FORMATS[format.lower()]
     if not is_file_name(target):
         return FORMATS["wav"]
     suffix = Path(target).suffix
     if suffix.lower() not in AUDIO_SUFFIXES:
-        problem = f"the suffix {suffix!r} is no sound format" if suffix else "the name has no suffix"
+        problem = f"the suffix {suffix!r} is not a sound format" if suffix else "the name has no suffix"
         raise AudioError(f"cannot write {name}: {problem}; choose one of {choices}")
     return FORMATS[suffix.lower()[1:]]
 

@@ -32,7 +32,7 @@ def through_lossy(waveform: Waveform, sample_rate: int, format: str, bitrate_bps
         AudioError: there is no such format, it cannot hold the rate or the channels, or this libsndfile lacks it.
     """
     if format not in _LOSSY_BITRATES:
-        raise AudioError(f"there is no lossy format {format!r}; choose one of {', '.join(_LOSSY_BITRATES)}")
+        raise AudioError(f"unknown lossy format {format!r}; choose one of {', '.join(_LOSSY_BITRATES)}")
     container = FORMATS[format]
     check_format(container, sample_rate, len(checked(waveform)), f"{format} in memory")
     lowest, highest = next(range_ for rate, range_ in _LOSSY_BITRATES[format] if sample_rate >= rate)

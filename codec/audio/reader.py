@@ -123,7 +123,7 @@ class Reader:
             AudioError: `start` lies outside, or the file is damaged or holds NaN or infinity there.
         """
         if not 0 <= start <= self.num_samples:
-            raise AudioError(f"{self.name} has {self.num_samples} samples; there is no sample {start}")
+            raise AudioError(f"{self.name} has {self.num_samples} samples; sample {start} does not exist")
         try:
             if start != self._file.tell():
                 self._file.seek(start)

@@ -32,7 +32,7 @@ def payload_bytes(*, channels: int, stages: int, frames: int, bits: int) -> int:
 def pack(codes: NDArray[np.integer[Any]], bits: int) -> bytes:
     """Pack codes `[channel, stage, frame]`, each in [0, 2**bits), with `bits` bits a code.
 
-    Raises ValueError if the codes do not have three axes, are no integers or need more bits.
+    Raises ValueError if the codes do not have three axes, are not integers or need more bits.
     """
     _check_bits(bits)
     codes = np.asarray(codes)

@@ -82,11 +82,6 @@ class Bottleneck(nn.Module, abc.ABC):
         return [module for module in self.modules() if isinstance(module, Codebook)]
 
     @property
-    def learns(self) -> bool:
-        """Whether there are running counts and sums to learn code vectors from."""
-        return bool(self.books)
-
-    @property
     def code_vectors(self) -> int:
         """Numbers in all code vectors, whether these learn by gradient or not."""
         return sum(book.vectors.numel() for book in self.books)

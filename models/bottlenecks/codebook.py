@@ -52,7 +52,11 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator, iterations: int = 10) -> None:
-        """Lloyd's k-means on x [vector, dim], from random distinct vectors; empty clusters are drawn anew."""
+        """Lloyd's k-means on x [vector, dim], from random distinct vectors; empty clusters are drawn anew.
+
+        This is not `quantizers.kmeans.kmeans`, which starts from k-means++ and stops by itself: here the running counts
+        and sums that learning goes on from are set as well, by the same steps.
+        """
         self.vectors.copy_(x[draw(len(x), len(self.vectors), generator).to(x.device)])
         for _ in range(iterations):
             counts, sums = self.assign(x, self.nearest(x))

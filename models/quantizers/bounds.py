@@ -74,29 +74,6 @@ def gaussian_distortion(variances: Tensor, bits: float) -> float:
     return reverse_water_filling(variances, bits).distortion
 
 
-def gaussian_rate(variances: Tensor, distortion: float) -> float:
-    """Fewest bits per vector that code Gaussian vectors with that mean squared error per dimension: R(D).
-
-    Args:
-        variances: of the principal axes [dim], as from `principal_variances`.
-        distortion: mean squared error per dimension, above 0; 0 bits are enough from the mean variance on.
-
-    Raises:
-        VqcodecError: a variance is negative or not finite, there is none, or the distortion is not above 0.
-    """
-    v = _checked(variances).sort().values
-    _check_amount("distortion", distortion)
-    if distortion == 0:
-        raise VqcodecError("distortion is 0: that would take bits without end; give one above 0")
-    total = distortion * len(v)
-    if total >= v.sum():
-        return 0.0
-    below = torch.cat([v.new_zeros(1), v.cumsum(0)[:-1]])  # what the components under the level add up to
-    levels = (total - below) / torch.arange(len(v), 0, -1)  # if the k smallest are under it, k = 0, 1, ...
-    level = levels[(levels <= v).nonzero()[0, 0]]
-    return float(0.5 * (v / level).clamp_min(1).log2().sum())
-
-
 def covariance(vectors: Tensor) -> Tensor:
     """Covariance matrix of vectors float32 [vector, dim] about their mean -> float64 [dim, dim].
 

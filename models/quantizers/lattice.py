@@ -59,11 +59,6 @@ class Lattice:
         return self.second_moment * math.pow(self.volume, 2 / self.dim)
 
     @property
-    def granular_gain_db(self) -> float:
-        """Gain in dB: how much smaller the error is than that of Z^n with as many points."""
-        return 10 * math.log10(LATTICES["Z"].second_moment / self.second_moment)
-
-    @property
     def codes(self) -> int:
         """Number of codes that a point is written with."""
         return self.dim + self.halves
@@ -208,7 +203,7 @@ class LatticeQuantizer(Quantizer):
                 f"codes are {codes.dtype} {list(codes.shape)}, not torch.int64 [vector, {self.lattice.codes} a block]"
             )
         if not len(codes):
-            raise VqcodecError("there are no codes to measure the entropy of")
+            raise VqcodecError("an entropy needs at least one code")
         cases = _cases(codes, self.lattice)
         return sum(_conditional_entropy(code, case) for code, case in zip(codes.T, cases.T, strict=True))
 

@@ -28,7 +28,7 @@ _BATCH = 256  # vectors that a training step takes, at least
 _MAX_SCORES = 1 << 20  # vectors times codes that a training step holds
 
 
-class Score(NamedTuple):
+class CodeQuality(NamedTuple):
     """Quality of the codes of labelled vectors, and of the classes that these tell."""
 
     distortion: float
@@ -115,7 +115,7 @@ class LearningVectorQuantizer(SingleBook):
         """
         return self._table("labels")[self.encode(vectors)[:, 0]]
 
-    def score(self, vectors: Tensor, labels: Tensor) -> Score:
+    def score(self, vectors: Tensor, labels: Tensor) -> CodeQuality:
         """Distortion and accuracy on float32 vectors [vector, dim] with int64 labels [vector].
 
         Raises:
@@ -125,7 +125,7 @@ class LearningVectorQuantizer(SingleBook):
         labels = _check_labels(labels, vectors)
         codes = self.encode(vectors)
         right = self._table("labels")[codes[:, 0]] == labels
-        return Score(distortion(vectors, self.decode(codes)), float(right.double().mean()))
+        return CodeQuality(distortion(vectors, self.decode(codes)), float(right.double().mean()))
 
     def _shapes(self) -> dict[str, tuple[int | None, ...]]:
         return super()._shapes() | {"labels": (self.num_codes,)}

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from vqcodec.errors import ConfigError, CorruptFile, UnsupportedVersion
@@ -63,7 +63,7 @@ def save(path: str | os.PathLike[str], quantizer: Quantizer) -> None:
     tables = {name: table.cpu().contiguous().clone() for name, table in quantizer.tables().items()}
     metadata = {"format": str(FORMAT), "kind": quantizer.kind, "settings": json.dumps(quantizer.settings())}
     with atomic_output(path, force=True) as file:
-        file.write(to_bytes(tables, metadata))
+        file.write(safetensors.torch.save(tables, metadata))
 
 
 def load(path: str | os.PathLike[str]) -> Quantizer:

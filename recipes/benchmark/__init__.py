@@ -12,18 +12,20 @@ from collections.abc import Callable
 
 from . import machine, neural, processes, speed, streaming
 from .measurement import Figure
-from .report import ModelFacts, Report
-from .settings import Settings
+from .report import BenchmarkReport, ModelFacts
+from .settings import BenchmarkSettings
 from .subject import Subject
 from .timing import Skipped
 
-__all__ = ["Progress", "Report", "Settings", "run"]
+__all__ = ["BenchmarkReport", "BenchmarkSettings", "Progress", "run"]
 
 Progress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being measured."""
 
 
-def run(model: str | os.PathLike[str], settings: Settings, progress: Progress = lambda done, what: None) -> Report:
+def run(
+    model: str | os.PathLike[str], settings: BenchmarkSettings, progress: Progress = lambda done, what: None
+) -> BenchmarkReport:
     """Measure everything, in the order of the list in here.
 
     Args:
@@ -50,7 +52,7 @@ def run(model: str | os.PathLike[str], settings: Settings, progress: Progress = 
             figures += measure(subject, functools.partial(_report, progress, title, index, len(measurements)))
         except Skipped as reason:
             skipped.append(f"{title}: {reason}")
-    return Report(
+    return BenchmarkReport(
         machine=facts,
         model=ModelFacts.of(subject.codec),
         settings=settings,

@@ -1,4 +1,4 @@
-"""Multiplications: how many the codec needs, and how many the machine can do."""
+"""Multiplications: figures of how many the codec needs, and of how many the machine can do."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
-from vqcodec.codec import Codec
-from vqcodec.models.config import DEFAULT_EFFORT
-from vqcodec.models.layers import Stream
-
 from .measurement import Figure, figure
-from .subject import Rate
+from .subject import Bitrate
 from .timing import Place, Samples
 
 SIZES: Mapping[str, tuple[int, ...]] = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
@@ -19,31 +15,6 @@ SIZES: Mapping[str, tuple[int, ...]] = {"cpu": (512, 1024, 2048), "cuda": (2048,
 
 PEAK = "matrix product"
 """Name of the figure that says what the machine does at best."""
-
-_COUNTED_FRAMES = 50
-
-
-@torch.no_grad()
-def macs_per_s(codec: Codec, stages: int) -> dict[str, float]:
-    """Multiply-accumulate operations per second of audio of "encode" and "decode", counted while they run.
-
-    Counted are the products of matrices and the convolutions, at the default effort. They grow with the frames strictly
-    in proportion. What a bottleneck without codes takes belongs to "encode".
-    """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model, device = codec.model, next(codec.model.parameters()).device
-    has_codes = model.config.has_codes
-    waveform = torch.zeros(1, 1, _COUNTED_FRAMES * codec.hop_length, device=device)
-    with FlopCounterMode(display=False) as encoding:
-        latents = model.encoder(waveform, Stream())
-        quantizer = model.quantizer
-        passed = quantizer.encode(latents, stages, DEFAULT_EFFORT) if has_codes else quantizer(latents).latents
-    with FlopCounterMode(display=False) as decoding:
-        model.decoder(model.quantizer.decode(passed) if has_codes else passed, Stream())
-    flops = {"encode": encoding.get_total_flops(), "decode": decoding.get_total_flops()}
-    duration_s = _COUNTED_FRAMES / codec.frame_rate
-    return {direction: count / 2 / duration_s for direction, count in flops.items()}
 
 
 class MatrixProducts:
@@ -65,15 +36,15 @@ class MatrixProducts:
         return seconds
 
 
-def count_figures(macs: Mapping[str, float], rate: Rate) -> list[Figure]:
+def count_figures(macs: Mapping[str, float], bitrate: Bitrate) -> list[Figure]:
     """Millions of multiply-accumulate operations per second of audio."""
     return [
-        figure("arithmetic", direction, [count / 1e6], "MMAC/s", "lower", rate) for direction, count in macs.items()
+        figure("arithmetic", direction, [count / 1e6], "MMAC/s", "lower", bitrate) for direction, count in macs.items()
     ]
 
 
 def peak_figures(
-    products: Samples, whole: Samples, macs: Mapping[str, float], duration_s: float, rate: Rate, place: Place
+    products: Samples, whole: Samples, macs: Mapping[str, float], duration_s: float, bitrate: Bitrate, place: Place
 ) -> list[Figure]:
     """The machine's peak in GFLOP/s, the best of all sizes, and the share of it that encoding and decoding reach.
 
@@ -84,5 +55,5 @@ def peak_figures(
     found = [peak]
     for direction, count in macs.items():
         shares = [100 * 2e-9 * count * duration_s / s / peak.best for s in whole[direction]]
-        found.append(figure("arithmetic", f"{direction}, share of the peak", shares, "%", "higher", rate, place))
+        found.append(figure("arithmetic", f"{direction}, share of the peak", shares, "%", "higher", bitrate, place))
     return found

@@ -7,7 +7,7 @@ from typing import Literal
 
 from .arithmetic import PEAK
 from .measurement import Figure
-from .report import Report
+from .report import BenchmarkReport
 
 LEAST_MARGIN = 0.05
 """A smaller change of a figure is never more than noise."""
@@ -37,7 +37,7 @@ class Change:
         return "better" if (self.ratio > 1) == (self.new.better == "higher") else "worse"
 
 
-def compare(old: Report, new: Report) -> list[Change]:
+def compare(old: BenchmarkReport, new: BenchmarkReport) -> list[Change]:
     """Every figure that both have, in the order of the new report.
 
     Noise is the spread of the rounds in both reports and, for times, any change of the plain matrix product: that is
@@ -54,8 +54,8 @@ def compare(old: Report, new: Report) -> list[Change]:
     return changes
 
 
-def differences(old: Report, new: Report) -> list[str]:
-    """What else is not the same in the two reports, and may explain a change."""
+def differences(old: BenchmarkReport, new: BenchmarkReport) -> list[str]:
+    """Lists what else differs between the two reports, and may explain a change."""
     pairs = {
         "model": (old.model.fingerprint[:16], new.model.fingerprint[:16]),
         "cpu": (old.machine.cpu, new.machine.cpu),
@@ -73,5 +73,5 @@ def _ratio(old: Figure, new: Figure) -> float | None:
 
 
 def _distance(ratio: float | None) -> float:
-    """By how much a ratio differs from 1, up or down alike."""
+    """Distance of a ratio from 1, up or down alike."""
     return 0.0 if ratio is None else max(ratio, 1 / ratio) - 1

@@ -1,4 +1,4 @@
-"""What the figures depend on besides the code: processor, library versions, load."""
+"""The machine that figures depend on besides the code: processor, library versions, load."""
 
 from __future__ import annotations
 

@@ -37,12 +37,12 @@ class Figure:
 
     @property
     def key(self) -> str:
-        """What it is called."""
+        """Identifies the figure in a report."""
         return ", ".join(filter(None, (self.group, self.name, self.setting, self.place)))
 
     @property
     def spread(self) -> float:
-        """How far the median lies from the best, as a share of the best: the noise of this run."""
+        """Distance of the median from the best, as a share of the best: the noise of this run."""
         return abs(self.median - self.best) / abs(self.best) if self.best else 0.0
 
 

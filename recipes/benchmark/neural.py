@@ -46,14 +46,14 @@ class Other:
 
 def measure(subject: Subject, progress: Callable[[float], None]) -> list[Figure]:
     """Figures of the group "neural": times real time of each codec on one thread, and our speed over its speed."""
-    rate = subject.rate
+    bitrate = subject.bitrate
     codec = Codec.load(subject.model, PLACE.device)
-    others = build(rate.kbps * 1000)
+    others = build(bitrate.kbps * 1000)
     duration_s = min(LONGEST_S, subject.settings.seconds)
-    ours = Task(PLACE, partial(there_and_back, codec, voice(duration_s, codec.sample_rate), rate.stages, PLACE))
+    ours = Task(PLACE, partial(there_and_back, codec, voice(duration_s, codec.sample_rate), bitrate.stages, PLACE))
     theirs = {str(other): Task(PLACE, partial(run, other, duration_s)) for other in others}
     samples = interleaved([ours, *theirs.values()], subject.settings.repeat, progress)
-    own = _speeds(f"vqcodec {codec.name}, {codec.sample_rate / 1000:g} kHz, {rate}", samples[ours], duration_s)
+    own = _speeds(f"vqcodec {codec.name}, {codec.sample_rate / 1000:g} kHz, {bitrate}", samples[ours], duration_s)
     found = list(own.values())
     for name, task in theirs.items():
         speeds = _speeds(name, samples[task], duration_s)
@@ -146,7 +146,7 @@ def _speeds(name: str, samples: Samples, duration_s: float) -> dict[str, Figure]
 
 
 def _ratio(ours: Figure, theirs: Figure) -> Figure:
-    """How many times as fast we are."""
+    """Ratio of our speed to theirs."""
     return Figure(
         group="neural",
         name=f"{ours.name}, vqcodec over it",

@@ -67,10 +67,10 @@ def memory(subject: Subject, progress: Callable[[float], None]) -> list[Figure]:
 
 
 def _memory(subject: Subject, minutes: int, folder: Path) -> list[Figure]:
-    rate = subject.codec.sample_rate
+    sample_rate = subject.codec.sample_rate
     sound, coded, back = folder / "sound.wav", folder / "sound.vq", folder / "back.wav"
-    minute = voice(60.0, rate)[None]
-    with audio.Writer(sound, rate, 1) as writer:
+    minute = voice(60.0, sample_rate)[None]
+    with audio.Writer(sound, sample_rate, 1) as writer:
         for _ in range(minutes):
             writer.write(minute)
     commands = {
@@ -83,7 +83,7 @@ def _memory(subject: Subject, minutes: int, folder: Path) -> list[Figure]:
     ]
     with audio.Reader(back) as reader:
         if reader.num_samples != minutes * minute.shape[1]:
-            raise VqcodecError(f"{minutes} min came back as {reader.num_samples} samples at {rate} Hz")
+            raise VqcodecError(f"{minutes} min came back as {reader.num_samples} samples at {sample_rate} Hz")
     return found
 
 

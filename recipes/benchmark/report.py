@@ -1,11 +1,11 @@
-"""All that a benchmark found, and its JSON.
+"""The results of a benchmark, and their JSON.
 
     {
       "format": "vqcodec bench",
       "version": 1,
       "machine": {"cpu": "...", "cpus": 2, ...},         the fields of `machine.Machine`
       "model": {"name": "speech_16k", ...},              the fields of `ModelFacts`
-      "settings": {"seconds": 30.0, "repeat": 5, ...},   the fields of `settings.Settings`
+      "settings": {"seconds": 30.0, "repeat": 5, ...},   the fields of `settings.BenchmarkSettings`
       "figures": [
         {"group": "whole", "name": "encode", "setting": "3 kbit/s", "place": "cpu, 1 thread",
          "unit": "x", "better": "higher", "best": 205.1, "median": 198.7, "count": 5},
@@ -34,7 +34,7 @@ from vqcodec.errors import ConfigError
 
 from .machine import Machine
 from .measurement import Figure
-from .settings import Settings
+from .settings import BenchmarkSettings
 
 FORMAT = "vqcodec bench"
 VERSION = 1
@@ -66,25 +66,25 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class BenchmarkReport:
     """One benchmark."""
 
     format: Literal["vqcodec bench"] = "vqcodec bench"
     version: Literal[1] = 1
     machine: Machine
     model: ModelFacts
-    settings: Settings
+    settings: BenchmarkSettings
     figures: tuple[Figure, ...]
     skipped: tuple[str, ...]
     """What could not be measured, and why."""
 
 
-def to_json(report: Report) -> bytes:
+def to_json(report: BenchmarkReport) -> bytes:
     """The report as JSON, ending in a line feed."""
     return _adapter().dump_json(report, indent=2) + b"\n"
 
 
-def load(path: str | os.PathLike[str]) -> Report:
+def load(path: str | os.PathLike[str]) -> BenchmarkReport:
     """Read what `to_json` wrote.
 
     Raises:
@@ -99,7 +99,7 @@ def load(path: str | os.PathLike[str]) -> Report:
     except ValueError as error:
         raise ConfigError(f"{name} is no JSON ({error}); {_WANTED}") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise ConfigError(f"{name} is no report of vqcodec bench; {_WANTED}")
+        raise ConfigError(f"{name} is not a report of vqcodec bench; {_WANTED}")
     if values.get("version") != VERSION:
         found = str(values.get("version"))[:20]
         raise ConfigError(f"{name}: version {found} of the report is unknown, this vqcodec reads {VERSION}")
@@ -114,5 +114,5 @@ def load(path: str | os.PathLike[str]) -> Report:
 
 
 @functools.cache
-def _adapter() -> TypeAdapter[Report]:
-    return TypeAdapter(Report)
+def _adapter() -> TypeAdapter[BenchmarkReport]:
+    return TypeAdapter(BenchmarkReport)

@@ -1,4 +1,4 @@
-"""What a benchmark measures, and how often. Imports no torch."""
+"""Settings of a benchmark: what is measured, and how often. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONGEST_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class BenchmarkSettings:
     """The choices of one benchmark.
 
     Raises:
@@ -52,5 +52,5 @@ def _listed(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-QUICK = Settings(seconds=5.0, repeat=2, neural=False, processes=False)
+QUICK = BenchmarkSettings(seconds=5.0, repeat=2, neural=False, processes=False)
 """A first impression, in seconds."""

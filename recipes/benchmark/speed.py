@@ -10,34 +10,35 @@ from numpy.typing import NDArray
 
 from vqcodec.codec import Codec
 
+from ..flops import macs_per_s
 from . import arithmetic, steps
 from .measurement import Figure, figure
-from .subject import Rate, Subject
+from .subject import Bitrate, Subject
 from .timing import Place, Samples, Task, interleaved
 
 
 def measure(subject: Subject, progress: Callable[[float], None]) -> list[Figure]:
     """Figures of the groups "whole", "steps" and "arithmetic"."""
-    waveform, rate = subject.waveform, subject.rate
-    wholes: dict[tuple[Place, Rate], Task] = {}
+    waveform, bitrate = subject.waveform, subject.bitrate
+    wholes: dict[tuple[Place, Bitrate], Task] = {}
     stepped: dict[Place, Task] = {}
     products: dict[Place, Task] = {}
     for place in subject.places:
         codec = subject.codecs[place.device]
-        for each in subject.rates:
+        for each in subject.bitrates:
             wholes[place, each] = Task(place, partial(there_and_back, codec, waveform, each.stages, place))
-        stepped[place] = Task(place, partial(steps.measure, codec, waveform, rate.stages, place))
+        stepped[place] = Task(place, partial(steps.measure, codec, waveform, bitrate.stages, place))
         products[place] = Task(place, arithmetic.MatrixProducts(place).measure)
     tasks = [*wholes.values(), *stepped.values(), *products.values()]
     samples = interleaved(tasks, subject.settings.repeat, progress)
 
-    duration_s, macs = len(waveform) / subject.codec.sample_rate, arithmetic.macs_per_s(subject.codec, rate.stages)
+    duration_s, macs = len(waveform) / subject.codec.sample_rate, macs_per_s(subject.codec, bitrate.stages)
     found = whole_figures({key: samples[task] for key, task in wholes.items()}, duration_s)
-    found += arithmetic.count_figures(macs, rate)
+    found += arithmetic.count_figures(macs, bitrate)
     for place in subject.places:
-        whole = samples[wholes[place, rate]]
-        found += steps.figures(samples[stepped[place]], whole, duration_s, rate, place)
-        found += arithmetic.peak_figures(samples[products[place]], whole, macs, duration_s, rate, place)
+        whole = samples[wholes[place, bitrate]]
+        found += steps.figures(samples[stepped[place]], whole, duration_s, bitrate, place)
+        found += arithmetic.peak_figures(samples[products[place]], whole, macs, duration_s, bitrate, place)
     return found
 
 
@@ -50,10 +51,10 @@ def there_and_back(codec: Codec, waveform: NDArray[np.float32], stages: int, pla
     return {"encode": middle - start, "decode": place.now() - middle}
 
 
-def whole_figures(samples: Mapping[tuple[Place, Rate], Samples], duration_s: float) -> list[Figure]:
+def whole_figures(samples: Mapping[tuple[Place, Bitrate], Samples], duration_s: float) -> list[Figure]:
     """Times real time, by direction, bitrate and place."""
     return [
-        figure("whole", direction, [duration_s / s for s in seconds[direction]], "x", "higher", rate, place)
+        figure("whole", direction, [duration_s / s for s in seconds[direction]], "x", "higher", bitrate, place)
         for direction in ("encode", "decode")
-        for (place, rate), seconds in samples.items()
+        for (place, bitrate), seconds in samples.items()
     ]

@@ -14,7 +14,7 @@ from vqcodec.models.layers import Stream
 from vqcodec.stream import BLOCK_FRAMES
 
 from .measurement import Figure, figure
-from .subject import Rate
+from .subject import Bitrate
 from .timing import Place, Samples, Stopwatch
 
 FRONT_END, ENCODER, QUANTIZER, PACKING = (
@@ -87,7 +87,7 @@ def decode(codec: Codec, data: bytes, place: Place) -> tuple[NDArray[np.float32]
     return waveform.cpu().numpy(), watch.seconds
 
 
-def figures(stepped: Samples, whole: Samples, duration_s: float, rate: Rate, place: Place) -> list[Figure]:
+def figures(stepped: Samples, whole: Samples, duration_s: float, bitrate: Bitrate, place: Place) -> list[Figure]:
     """Milliseconds per second of audio of each step, and of what the whole takes beyond them: "rest".
 
     On a GPU the rest may be negative, as the steps wait for the device where the whole does not.
@@ -95,7 +95,7 @@ def figures(stepped: Samples, whole: Samples, duration_s: float, rate: Rate, pla
     found = []
     for direction, names in STEPS.items():
         spans = {name: [1000 * s / duration_s for s in stepped[name]] for name in names}
-        parts = [figure("steps", name, span, "ms/s", "lower", rate, place) for name, span in spans.items()]
+        parts = [figure("steps", name, span, "ms/s", "lower", bitrate, place) for name, span in spans.items()]
         rest = 1000 * min(whole[direction]) / duration_s - sum(part.best for part in parts)
-        found += [*parts, figure("steps", f"{direction}, rest", [rest], "ms/s", "neither", rate, place)]
+        found += [*parts, figure("steps", f"{direction}, rest", [rest], "ms/s", "neither", bitrate, place)]
     return found

@@ -35,10 +35,10 @@ class Call(NamedTuple):
 
 def measure(subject: Subject, progress: Callable[[float], None]) -> list[Figure]:
     """Figures of the group "streaming": milliseconds for a block, in most cases (p50) and in bad ones (p99)."""
-    codec, rate = subject.codec, subject.rate
+    codec, bitrate = subject.codec, subject.bitrate
     waveform = subject.waveform[: round(LONGEST_S * codec.sample_rate)]
     tasks = {
-        place: Task(place, partial(_percentiles, subject.codecs[place.device], waveform, rate.stages, place))
+        place: Task(place, partial(_percentiles, subject.codecs[place.device], waveform, bitrate.stages, place))
         for place in subject.places
     }
     samples = interleaved(list(tasks.values()), subject.settings.repeat, progress)
@@ -49,7 +49,7 @@ def measure(subject: Subject, progress: Callable[[float], None]) -> list[Figure]
     ]
     for place, task in tasks.items():
         for name, seconds in samples[task].items():
-            found.append(figure("streaming", name, [1000 * s for s in seconds], "ms", "lower", rate, place))
+            found.append(figure("streaming", name, [1000 * s for s in seconds], "ms", "lower", bitrate, place))
     return found
 
 

@@ -1,4 +1,4 @@
-"""What is measured: a model on every device, and a signal."""
+"""The subject of a benchmark: a model on every device, and a signal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vqcodec.codec import Codec
 
-from .settings import Settings
+from .settings import BenchmarkSettings
 from .timing import Place
 
 SYLLABLES_HZ = 4.0
@@ -19,7 +19,7 @@ PITCH_HZ = 120.0
 
 
 @dataclass(frozen=True)
-class Rate:
+class Bitrate:
     """A bitrate that the model has."""
 
     stages: int
@@ -32,7 +32,7 @@ class Rate:
 class Subject:
     """A model, loaded on every device of the settings, and the signal that it codes."""
 
-    def __init__(self, model: str | os.PathLike[str], settings: Settings) -> None:
+    def __init__(self, model: str | os.PathLike[str], settings: BenchmarkSettings) -> None:
         self.model = model
         self.settings = settings
         self.codecs: Mapping[str, Codec] = {device: Codec.load(model, device) for device in settings.devices}
@@ -50,19 +50,19 @@ class Subject:
         ]
 
     @property
-    def rates(self) -> list[Rate]:
+    def bitrates(self) -> list[Bitrate]:
         """The bitrates nearest to those of the settings."""
         chosen = {self.codec.stages_for(kbps * 1000) for kbps in self.settings.bitrates}
-        return [Rate(stages, self.codec.config.bitrate_of(stages) / 1000) for stages in sorted(chosen)]
+        return [Bitrate(stages, self.codec.config.bitrate_of(stages) / 1000) for stages in sorted(chosen)]
 
     @property
-    def rate(self) -> Rate:
+    def bitrate(self) -> Bitrate:
         """The one in the middle."""
-        return self.rates[len(self.rates) // 2]
+        return self.bitrates[len(self.bitrates) // 2]
 
 
 def voice(duration_s: float, sample_rate: int, seed: int = 0) -> NDArray[np.float32]:
-    """Something like a voice, [sample] in [-1, 1]: a buzz of wavering pitch, breath, and syllables."""
+    """Synthesises a signal like a voice, [sample] in [-1, 1]: a buzz of wavering pitch, breath, and syllables."""
     random = np.random.default_rng(seed)
     time = np.arange(round(duration_s * sample_rate)) / sample_rate
     syllables = np.arange(int(duration_s * SYLLABLES_HZ) + 2)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from .compare import compare, differences
 from .machine import Machine
 from .measurement import Figure, Group
-from .report import Report
-from .settings import Settings
+from .report import BenchmarkReport
+from .settings import BenchmarkSettings
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Table:
     """Sentences for below."""
 
 
-def tables(report: Report) -> list[Table]:
-    """All that a report says, in the order of the measurements."""
+def tables(report: BenchmarkReport) -> list[Table]:
+    """The tables of a report, in the order of the measurements."""
     return [_facts(report), *(table for make in _MAKERS if (table := make(report)).rows), *_skipped(report)]
 
 
-def comparison(old: Report, new: Report) -> Table:
+def comparison(old: BenchmarkReport, new: BenchmarkReport) -> Table:
     """Every figure that two reports have in common, and their ratio."""
     rows = [
         (
@@ -63,7 +63,7 @@ def to_text(table: Table) -> str:
     return "\n".join([table.title, *(f"  {text}" for text in (*texts, *table.notes))])
 
 
-def _facts(report: Report) -> Table:
+def _facts(report: BenchmarkReport) -> Table:
     m, model, settings = report.machine, report.model, report.settings
     rows = {
         "model": f"{model.name}, {model.parameters / 1e6:.2f} M parameters, fingerprint {model.fingerprint[:16]}",
@@ -77,18 +77,18 @@ def _facts(report: Report) -> Table:
     return Table("Benchmark", ("", ""), tuple((name, text) for name, text in rows.items() if text))
 
 
-def _busy(machine: Machine, settings: Settings) -> str:
+def _busy(machine: Machine, settings: BenchmarkSettings) -> str:
     """A warning where others want the CPUs that the benchmark uses."""
     free = machine.cpus - max(settings.threads)
     return "; speeds may be underestimated" if (machine.load or 0) > free + 0.5 else ""
 
 
-def _whole(report: Report) -> Table:
+def _whole(report: BenchmarkReport) -> Table:
     note = "encode: waveform to the bytes of a .vq file; decode: back"
     return _pivot("Whole waveform, times real time", _of(report, "whole"), _best_and_median, _row, [note])
 
 
-def _steps(report: Report) -> Table:
+def _steps(report: BenchmarkReport) -> Table:
     figures = _of(report, "steps")
     totals: dict[tuple[str, str], float] = {}
     for each in figures:
@@ -103,7 +103,7 @@ def _steps(report: Report) -> Table:
     return _pivot(f"Steps of the data path{_at(figures)}, ms per second of audio (share)", figures, cell, _name, [note])
 
 
-def _streaming(report: Report) -> Table:
+def _streaming(report: BenchmarkReport) -> Table:
     figures = [each for each in _of(report, "streaming") if each.place]
     fixed = {each.name: each.best for each in _of(report, "streaming") if not each.place}
     block_ms = fixed.get("block", math.nan)
@@ -115,7 +115,7 @@ def _streaming(report: Report) -> Table:
     return _pivot(f"Streaming{_at(figures)}, ms for each block (median), % of its length", figures, cell, _name, notes)
 
 
-def _arithmetic(report: Report) -> Table:
+def _arithmetic(report: BenchmarkReport) -> Table:
     figures = [each for each in _of(report, "arithmetic") if each.place]
     counts = [each for each in _of(report, "arithmetic") if not each.place]
     operations = "million multiply-accumulate operations per second of audio"
@@ -123,19 +123,19 @@ def _arithmetic(report: Report) -> Table:
     return _pivot(f"Arithmetic{_at(figures)}", figures, _value, _name, notes)
 
 
-def _start(report: Report) -> Table:
+def _start(report: BenchmarkReport) -> Table:
     figures = _of(report, "start")
     note = "each in its own process, OMP_NUM_THREADS=1"
     rows = [(_row(each), f"{each.best:.2f} ({each.median:.2f})") for each in figures]
     return Table("Start-up, s", ("", "s"), tuple(rows), (note,))
 
 
-def _memory(report: Report) -> Table:
+def _memory(report: BenchmarkReport) -> Table:
     rows = [(_row(each), f"{each.best:.0f}") for each in _of(report, "memory")]
     return Table("Memory, largest resident set of the command", ("", "MB"), tuple(rows))
 
 
-def _neural(report: Report) -> Table:
+def _neural(report: BenchmarkReport) -> Table:
     figures = {(each.setting, each.name): each for each in _of(report, "neural")}
     names = tuple(dict.fromkeys(name for _, name in figures))
     rows = []
@@ -146,10 +146,18 @@ def _neural(report: Report) -> Table:
     return Table("Other neural codecs, times real time", ("", *names), tuple(rows), (note,))
 
 
-_MAKERS: tuple[Callable[[Report], Table], ...] = (_whole, _steps, _streaming, _arithmetic, _start, _memory, _neural)
+_MAKERS: tuple[Callable[[BenchmarkReport], Table], ...] = (
+    _whole,
+    _steps,
+    _streaming,
+    _arithmetic,
+    _start,
+    _memory,
+    _neural,
+)
 
 
-def _skipped(report: Report) -> list[Table]:
+def _skipped(report: BenchmarkReport) -> list[Table]:
     rows = tuple((reason,) for reason in report.skipped)
     return [Table("Not measured", ("",), rows)] if rows else []
 
@@ -174,7 +182,7 @@ def _at(figures: Sequence[Figure]) -> str:
     return f" at {settings[0]}" if settings else ""
 
 
-def _of(report: Report, group: Group) -> list[Figure]:
+def _of(report: BenchmarkReport, group: Group) -> list[Figure]:
     return [each for each in report.figures if each.group == group]
 
 

@@ -1,4 +1,4 @@
-"""Where and how time is taken: threads, synchronisation, rounds."""
+"""Timing of tasks: threads, synchronisation, rounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 class Skipped(Exception):
-    """Something cannot be measured here; the message says why."""
+    """A task cannot be measured here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Something to measure again and again, and where."""
+    """A piece of work to measure again and again, and where."""
 
     place: Place
     measure: Callable[[], Mapping[str, float]]

@@ -128,7 +128,7 @@ def read_shard(tar: Path) -> Shard:
         sources = [SourceFile(**source) for source in values["sources"]]
         return Shard(tar, values["bytes"], values["sha256"], entries, sources)
     except (KeyError, TypeError) as error:
-        raise CorruptFile(f"{path} is no list of a shard ({error}); prepare the corpus again") from None
+        raise CorruptFile(f"{path} is not the list of a shard ({error}); prepare the corpus again") from None
 
 
 def write_index(folder: Path, shards: Sequence[Shard], sample_rate: int) -> None:
@@ -165,7 +165,7 @@ def read_index(folder: Path) -> tuple[int, list[Path]]:
         shards = [(folder / row["name"], row["bytes"]) for row in index["shards"]]
         sample_rate = int(index["sample_rate"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptFile(f"{folder / INDEX} is no index of shards ({error}); prepare the corpus again") from None
+        raise CorruptFile(f"{folder / INDEX} is not an index of shards ({error}); prepare the corpus again") from None
     for shard, size in shards:
         found = shard.stat().st_size if shard.is_file() else None
         if found != size:

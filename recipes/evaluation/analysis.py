@@ -1,4 +1,4 @@
-"""What the numbers of an evaluation say: who is compared with whom, and how many bits the others need.
+"""Analysis of an evaluation: which codecs are compared, and how many bits the others need.
 
 Pure, and without a word of how it is shown, but for the decimals of a score.
 """
@@ -15,25 +15,26 @@ import numpy as np
 
 from vqcodec.errors import ConfigError
 
-from ..imitated import marked
 from ..metrics import METRICS, Metric
-from ..results import Interval, Result, Summary, SystemFacts
+from ..metrics.imitated import marked
+from ..statistics import Interval
+from .results import EvaluationResult, SystemFacts, SystemSummary
 from .store import REFERENCE, Evaluation
 
 _BAND_LIMIT = "band-"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Codec:
+class ComparedCodec:
     """A codec with its settings that were measured."""
 
     label: str
     number: int
     """Its place in a report, by which it gets colour and symbol; 0 is the codec that the report is about."""
     ceiling: bool
-    """It is no codec but something to compare with: the unprocessed sound, or a part of its band."""
+    """A reference to compare codecs with, not a codec: the unprocessed sound, or a part of its band."""
     systems: tuple[SystemFacts, ...]
-    summaries: tuple[Summary, ...]
+    summaries: tuple[SystemSummary, ...]
     """By bitrate, lowest first; empty where no file was measured with all systems."""
 
     @property
@@ -41,13 +42,13 @@ class Codec:
         """The report is about it."""
         return self.number == 0 and not self.ceiling
 
-    def curve(self, metric: Metric) -> list[Summary]:
+    def curve(self, metric: Metric) -> list[SystemSummary]:
         """The summaries that have this score."""
         return [one for one in self.summaries if metric.name in one.scores]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class ReportedScore:
     """A metric as the page shows it."""
 
     metric: Metric
@@ -57,7 +58,7 @@ class Score:
 
     @property
     def label(self) -> str:
-        """What a reader sees, marked if the model was trained on it."""
+        """The name in the report, marked if the model was trained on it."""
         return marked(self.metric.label, self.trained_on)
 
     @property
@@ -83,14 +84,14 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Needed:
-    """At which bitrate a codec reaches a score, and between which of its settings."""
+class NeededBitrate:
+    """The bitrate at which a codec reaches a score, and the settings around it."""
 
     bitrate_bps: float | None
     """None where the score is not reached, or exceeded at the lowest bitrate already."""
-    below: Summary | None
+    below: SystemSummary | None
     """The setting before; None where the lowest bitrate has reached the score."""
-    above: Summary | None
+    above: SystemSummary | None
     """The first setting that reaches the score; None where none does."""
 
 
@@ -100,15 +101,15 @@ class Ranking:
 
     system: SystemFacts
     metric: Metric
-    worst_first: tuple[Result, ...]
+    worst_first: tuple[EvaluationResult, ...]
 
     @property
     def files(self) -> list[str]:
-        """Their names, the worst first."""
+        """Names of the files, the worst first."""
         return [one.file for one in self.worst_first]
 
     def place(self, file: str) -> str:
-        """Where a file stands, in words."""
+        """Describe the place of a file in the ranking."""
         if file not in self.files:
             return f"without {self.metric.label} for {self.system.title}"
         place, count = self.files.index(file) + 1, len(self.files)
@@ -116,7 +117,7 @@ class Ranking:
         return f"{names.get(place, f'{_ordinal(place)} worst')} of {count}"
 
 
-def codecs_of(evaluation: Evaluation, summaries: Sequence[Summary]) -> list[Codec]:
+def codecs_of(evaluation: Evaluation, summaries: Sequence[SystemSummary]) -> list[ComparedCodec]:
     """All codecs that have results: the one that the report is about, the others, and last the ceilings."""
     measured = {one.system for one in evaluation.results}
     families: dict[str, list[SystemFacts]] = {}
@@ -131,7 +132,7 @@ def codecs_of(evaluation: Evaluation, summaries: Sequence[Summary]) -> list[Code
         return 0 if label in ours else 1
 
     return [
-        Codec(
+        ComparedCodec(
             label=label,
             number=number,
             ceiling=rank(label) == 2,
@@ -144,7 +145,7 @@ def codecs_of(evaluation: Evaluation, summaries: Sequence[Summary]) -> list[Code
     ]
 
 
-def scores_of(evaluation: Evaluation) -> list[Score]:
+def scores_of(evaluation: Evaluation) -> list[ReportedScore]:
     """The metrics that any file has, with three significant digits of the largest mean that a codec has."""
     ceilings = {system.name for system in evaluation.facts.systems if is_ceiling(system)}
     found = []
@@ -158,7 +159,7 @@ def scores_of(evaluation: Evaluation) -> list[Score]:
             largest = max([mean for system, mean in means.items() if system not in ceilings] or means.values())
             magnitude = math.floor(math.log10(largest)) if largest > 0 else 0
             trained_on = metric.name in evaluation.facts.trained_on_scores
-            found.append(Score(metric=metric, decimals=min(4, max(0, 2 - magnitude)), trained_on=trained_on))
+            found.append(ReportedScore(metric=metric, decimals=min(4, max(0, 2 - magnitude)), trained_on=trained_on))
     return found
 
 
@@ -178,8 +179,8 @@ def rank_files(evaluation: Evaluation) -> Ranking | None:
     return None
 
 
-def needed_bitrate(curve: Sequence[Summary], metric: Metric, score: float) -> Needed:
-    """At which bitrate a codec reaches a score.
+def needed_bitrate(curve: Sequence[SystemSummary], metric: Metric, score: float) -> NeededBitrate:
+    """Estimate the bitrate at which a codec reaches a score.
 
     Between its settings the mean is taken to change in proportion to the logarithm of the bitrate; nothing is said
     beyond them. Where a curve is not monotonic the lowest such bitrate counts.
@@ -192,15 +193,15 @@ def needed_bitrate(curve: Sequence[Summary], metric: Metric, score: float) -> Ne
     goal = sign * score
     place = next((place for place, value in enumerate(values) if value >= goal), None)
     if place is None:
-        return Needed(bitrate_bps=None, below=curve[-1], above=None)
+        return NeededBitrate(bitrate_bps=None, below=curve[-1], above=None)
     if place == 0:
-        return Needed(bitrate_bps=None, below=None, above=curve[0])
+        return NeededBitrate(bitrate_bps=None, below=None, above=curve[0])
     share = (goal - values[place - 1]) / (values[place] - values[place - 1])
     low, high = (one.bitrate_bps.value for one in curve[place - 1 : place + 1])
-    return Needed(bitrate_bps=low * (high / low) ** share, below=curve[place - 1], above=curve[place])
+    return NeededBitrate(bitrate_bps=low * (high / low) ** share, below=curve[place - 1], above=curve[place])
 
 
-def best_systems(summaries: Sequence[Summary], metric: Metric) -> frozenset[str]:
+def best_systems(summaries: Sequence[SystemSummary], metric: Metric) -> frozenset[str]:
     """Names of the system with the best mean and of those that its interval does not tell from it.
 
     Empty where there is nothing to tell: fewer than two systems, one file alone, or intervals that all overlap.
@@ -226,11 +227,11 @@ def _metrics(evaluation: Evaluation) -> list[Metric]:
 
 
 def is_ceiling(system: SystemFacts) -> bool:
-    """Whether a system is no codec but something to compare codecs with."""
+    """Whether a system is a reference to compare codecs with, not a codec."""
     return system.name == REFERENCE or system.name.startswith(_BAND_LIMIT)
 
 
-def _bitrate_bps(results: Sequence[Result]) -> float:
+def _bitrate_bps(results: Sequence[EvaluationResult]) -> float:
     return 8 * sum(one.bytes for one in results) / sum(one.duration_s for one in results)
 
 

@@ -14,8 +14,8 @@ from vqcodec.models import registry
 from vqcodec.models.config import DEFAULT_EFFORT
 
 from ..metrics import METRICS, missing
-from ..results import SystemFacts
 from . import systems
+from .results import SystemFacts
 from .store import REFERENCE, RunFacts
 from .systems import System, Vqcodec
 
@@ -25,7 +25,7 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What an evaluation is to do."""
+    """The files, systems and scores of an evaluation."""
 
     files: Mapping[str, Path]
     """By the names that a report gives them."""
@@ -95,12 +95,12 @@ def find(folders: Sequence[Path]) -> dict[str, Path]:
                 raise ConfigError(f"{path} and {files[name]} would both be called {name}; rename one of the folders")
             files[name] = path
     if not files:
-        raise AudioError(f"{', '.join(str(folder) for folder in folders)}: there is no sound file in it")
+        raise AudioError(f"{', '.join(str(folder) for folder in folders)}: no sound files found")
     return files
 
 
 def facts_of(system: System) -> SystemFacts:
-    """What a report says of a system."""
+    """Collect what a report says of a system."""
     return SystemFacts(name=system.name, codec=system.codec, setting=system.setting, version=system.version)
 
 
@@ -117,7 +117,7 @@ def _possible(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
     """The scores that can be had, and why others cannot. One that was asked for by name must be there."""
     for name in names:
         if name not in METRICS:
-            raise ConfigError(f"there is no score {name!r}; choose from {', '.join(METRICS)}")
+            raise ConfigError(f"unknown score {name!r}; choose from {', '.join(METRICS)}")
         if reason := missing(METRICS[name]):
             raise ConfigError(reason)
     if names:

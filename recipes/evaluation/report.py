@@ -20,21 +20,21 @@ from vqcodec import audio
 from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
-from ..imitated import TRAINED_ON, TRAINED_ON_NOTE
 from ..metrics import Metric
-from ..reporting import charts as figures
-from ..reporting import html as pages
-from ..results import CONFIDENCE, RESAMPLES, Interval, Result, StageUsage, SystemFacts
+from ..metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE
+from ..reporting import charts, html
+from ..statistics import CONFIDENCE, RESAMPLES, Interval, StageUsage
 from .analysis import (
-    Codec,
+    ComparedCodec,
     Ranking,
-    Score,
+    ReportedScore,
     best_systems,
     codecs_of,
     needed_bitrate,
     rank_files,
     scores_of,
 )
+from .results import EvaluationResult, SystemFacts
 from .store import REFERENCE, Evaluation
 
 PAGE_NAME = "report.html"
@@ -50,9 +50,9 @@ _LOUD_PERCENT = 99.8
 class Sound:
     """A featured file after one system."""
 
-    codec: Codec
+    codec: ComparedCodec
     system: SystemFacts
-    result: Result | None
+    result: EvaluationResult | None
     audio: str | None
     """As a data URI; None where the sound was not kept."""
     spectrogram: str | None
@@ -112,44 +112,37 @@ def featured_files(evaluation: Evaluation, count: int = 6) -> list[str]:
 
 
 def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
-    pages.check_packages()
-    from plotly.offline import get_plotlyjs
-
-    from vqcodec import __version__
-
-    environment = pages.environment()
-
-    environment.filters.update(kbps=_kbps, duration=_duration, speed=_speed)
+    html.check_packages()
     summaries = evaluation.summaries
     codecs = codecs_of(evaluation, summaries)
     scores = scores_of(evaluation)
     ranking = rank_files(evaluation)
     features = [_feature(evaluation, file, codecs, ranking) for file in featured]
-    charts = [(score, chart) for score in scores if (chart := _chart(score, codecs))]
-    plotly = get_plotlyjs()
-    return environment.get_template("report.html").render(
+    drawn = [(score, chart) for score in scores if (chart := _chart(score, codecs))]
+    return html.render(
+        "report.html",
+        [
+            html.drawing(
+                chart,
+                _chart_in_words(score, chart),
+                far=", ".join(f"{one.label} {score.number(one.value)}" for one in chart.far_ceilings),
+            )
+            for score, chart in drawn
+        ],
+        {"kbps": _kbps, "duration": _duration, "speed": _speed},
         title=title,
-        version=__version__,
         facts=evaluation.facts,
         failures=evaluation.failures,
         summaries=summaries,
         notes=evaluation.notes,
-        codecs=[codec for codec in codecs if not codec.ceiling],
+        compared=[codec for codec in codecs if not codec.ceiling],
+        legend_label="Codecs in the charts",
         ceilings=[codec for codec in codecs if codec.ceiling],
         scores=scores,
         trained_on_mark=TRAINED_ON,
         trained_on_note=TRAINED_ON_NOTE,
         best={score.metric.name: _best(score.metric, codecs) for score in scores},
         answer=_answer(codecs, scores, ranking),
-        charts=[
-            pages.drawing(
-                chart,
-                _chart_in_words(score, chart),
-                far=", ".join(f"{one.label} {score.number(one.value)}" for one in chart.far_ceilings),
-            )
-            for score, chart in charts
-        ],
-        chart_data=[pages.chart_data(chart) for _, chart in charts],
         features=features,
         anchors={feature.file: f"file-{number}" for number, feature in enumerate(features, start=1)},
         ranking=ranking,
@@ -158,17 +151,18 @@ def _render(evaluation: Evaluation, title: str, featured: Sequence[str]) -> str:
         versions=list(dict.fromkeys((system.codec, system.version) for system in evaluation.facts.systems)),
         confidence=CONFIDENCE,
         resamples=RESAMPLES,
-        plotly=plotly,
-        sizes=_sizes(features, plotly),
+        sizes=_sizes(features),
     )
 
 
-def _best(metric: Metric, codecs: Sequence[Codec]) -> frozenset[str]:
+def _best(metric: Metric, codecs: Sequence[ComparedCodec]) -> frozenset[str]:
     return best_systems([one for codec in codecs if not codec.ceiling for one in codec.summaries], metric)
 
 
-def _answer(codecs: Sequence[Codec], scores: Sequence[Score], ranking: Ranking | None) -> dict[str, Any] | None:
-    """What other codecs need for the scores of the main one at its middle bitrate; None if it has no means."""
+def _answer(
+    codecs: Sequence[ComparedCodec], scores: Sequence[ReportedScore], ranking: Ranking | None
+) -> dict[str, Any] | None:
+    """Bitrates that other codecs need for the scores of the main one at its middle bitrate; None if it has no means."""
     if ranking is None or not codecs or not codecs[0].summaries:
         return None
     main, rivals = codecs[0], [codec for codec in codecs[1:] if not codec.ceiling]
@@ -192,15 +186,15 @@ def _answer(codecs: Sequence[Codec], scores: Sequence[Score], ranking: Ranking |
     }
 
 
-def _chart(score: Score, codecs: Sequence[Codec]) -> figures.Chart | None:
+def _chart(score: ReportedScore, codecs: Sequence[ComparedCodec]) -> charts.Chart | None:
     """A score against bitrate; None where no codec has it."""
     name = score.metric.name
     curves = tuple(
-        figures.Curve(
+        charts.Curve(
             label=codec.label,
             number=codec.number,
             points=tuple(
-                figures.Point(
+                charts.Point(
                     label=one.system.title,
                     rate=one.bitrate_bps.value / 1000,
                     value=one.scores[name].value,
@@ -214,7 +208,7 @@ def _chart(score: Score, codecs: Sequence[Codec]) -> figures.Chart | None:
         if not codec.ceiling and codec.curve(score.metric)
     )
     ceilings = tuple(
-        figures.Ceiling(label=one.system.title, value=one.scores[name].value)
+        charts.Ceiling(label=one.system.title, value=one.scores[name].value)
         for codec in codecs
         if codec.ceiling
         for one in codec.curve(score.metric)
@@ -222,10 +216,10 @@ def _chart(score: Score, codecs: Sequence[Codec]) -> figures.Chart | None:
     if not curves:
         return None
     axis = ", ".join(part for part in (score.metric.unit, score.direction) if part)
-    return figures.Chart(name=name, title=score.label, axis=axis, curves=curves, ceilings=ceilings)
+    return charts.Chart(name=name, title=score.label, axis=axis, curves=curves, ceilings=ceilings)
 
 
-def _chart_in_words(score: Score, chart: figures.Chart) -> str:
+def _chart_in_words(score: ReportedScore, chart: charts.Chart) -> str:
     curves = [
         f"{curve.label}: "
         + ", ".join(f"{score.number(point.value)} at {point.rate:.3g} kbit/s" for point in curve.points)
@@ -235,7 +229,7 @@ def _chart_in_words(score: Score, chart: figures.Chart) -> str:
     return f"{chart.title} against bitrate. {'; '.join([*curves, *ceilings])}."
 
 
-def _feature(evaluation: Evaluation, file: str, codecs: Sequence[Codec], ranking: Ranking | None) -> Feature:
+def _feature(evaluation: Evaluation, file: str, codecs: Sequence[ComparedCodec], ranking: Ranking | None) -> Feature:
     """A file through all systems, the unprocessed sound first."""
     systems = [(codec, system) for codec in codecs for system in codec.systems]
     systems.sort(key=lambda pair: pair[1].name != REFERENCE)
@@ -269,27 +263,27 @@ def _feature(evaluation: Evaluation, file: str, codecs: Sequence[Codec], ranking
 
 def _levels_db(path: Path) -> NDArray[np.float32]:
     waveform, sample_rate = audio.read(path)
-    return figures.levels_db(waveform[0], sample_rate)
+    return charts.levels_db(waveform[0], sample_rate)
 
 
 def _spectrogram(levels: NDArray[np.float32], top_db: float) -> str:
-    return _data_uri("image/webp", figures.draw_spectrogram(levels, top_db))
+    return _data_uri("image/webp", charts.draw_spectrogram(levels, top_db))
 
 
 def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _by_file(evaluation: Evaluation, ranking: Ranking | None) -> list[tuple[str, dict[str, Result]]]:
+def _by_file(evaluation: Evaluation, ranking: Ranking | None) -> list[tuple[str, dict[str, EvaluationResult]]]:
     """Each file's results by system, the worst file first, and last those that are not ranked."""
-    found: dict[str, dict[str, Result]] = {file: {} for file in (ranking.files if ranking else ())}
+    found: dict[str, dict[str, EvaluationResult]] = {file: {} for file in (ranking.files if ranking else ())}
     for one in evaluation.results:
         found.setdefault(one.file, {})[one.system] = one
     return list(found.items())
 
 
 def _usage(stages: Sequence[StageUsage]) -> dict[str, Any] | None:
-    """How the codebooks were used; None without a model."""
+    """Usage of the codebooks; None without a model."""
     if not stages:
         return None
     codes, frames = len(stages[0].counts), int(stages[0].counts.sum())
@@ -300,17 +294,17 @@ def _usage(stages: Sequence[StageUsage]) -> dict[str, Any] | None:
         "few": frames < _ENOUGH_FRAMES * codes,
         "bits": math.log2(codes),
         "saving": 1 - sum(one.entropy_bits for one in stages) / (len(stages) * math.log2(codes)),
-        "svg": figures.draw_usage(stages),
+        "svg": charts.draw_usage(stages),
     }
 
 
-def _sizes(features: Sequence[Feature], plotly: str) -> dict[str, float]:
-    """What the page is made of, in megabytes."""
+def _sizes(features: Sequence[Feature]) -> dict[str, float]:
+    """Sizes of the parts of the page, in megabytes."""
     sounds = [sound for feature in features for sound in feature.sounds]
     return {
         "sounds": sum(len(sound.audio or "") for sound in sounds) / 1e6,
         "spectrograms": sum(len(sound.spectrogram or "") for sound in sounds) / 1e6,
-        "plotly.js for the interactive curves": len(plotly) / 1e6,
+        "plotly.js for the interactive curves": len(html.plotly_script()) / 1e6,
     }
 
 

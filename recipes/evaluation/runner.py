@@ -22,9 +22,9 @@ from vqcodec.errors import AudioError, VqcodecError
 
 from .. import parallel
 from ..metrics import FRAME_RATE_HZ, METRICS
-from ..results import Result
 from .comparison import Comparison
-from .store import Evaluation, Failure, Store
+from .results import EvaluationResult
+from .store import Evaluation, EvaluationFailure, EvaluationStore
 from .systems import System
 
 Progress = Callable[[int, int, str], None]
@@ -32,7 +32,7 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class EvaluationJob:
     """One file through one system, told to a worker process."""
 
     file: str
@@ -41,12 +41,12 @@ class Job:
     sample_rate: int
     metrics: tuple[str, ...]
     frame_rate_hz: float
-    store: Store
+    store: EvaluationStore
 
 
 def evaluate(
     comparison: Comparison,
-    store: Store,
+    store: EvaluationStore,
     *,
     jobs: int | None = None,
     force: bool = False,
@@ -57,7 +57,7 @@ def evaluate(
     Args:
         comparison: files, systems and settings; of a sound with several channels the mean is taken.
         store: takes the results, the sounds and the codes.
-        jobs: number of worker processes; None for one a core.
+        jobs: number of worker processes; None for one for each core.
         force: start anew where the store holds a run with other settings.
 
     Raises:
@@ -69,7 +69,7 @@ def evaluate(
     store.begin(facts, force)
     done = {(one.file, one.system) for one in store.records()[0]}
     todo = [
-        Job(
+        EvaluationJob(
             file=file,
             path=path,
             system=system,
@@ -91,11 +91,16 @@ def evaluate(
     return evaluation
 
 
-def _record(jobs: Sequence[Job], futures: Sequence[Future[Result | Failure]], store: Store, progress: Progress) -> None:
+def _record(
+    jobs: Sequence[EvaluationJob],
+    futures: Sequence[Future[EvaluationResult | EvaluationFailure]],
+    store: EvaluationStore,
+    progress: Progress,
+) -> None:
     """Store outcomes as they come. When interrupted, only what waits is given up, not what is being computed."""
-    recorded: set[Future[Result | Failure]] = set()
+    recorded: set[Future[EvaluationResult | EvaluationFailure]] = set()
 
-    def record(some: Iterable[Future[Result | Failure]]) -> None:
+    def record(some: Iterable[Future[EvaluationResult | EvaluationFailure]]) -> None:
         for future in some:
             outcome = future.result()
             with parallel.interruptions_wait():  # or the outcome would be stored twice
@@ -111,12 +116,12 @@ def _record(jobs: Sequence[Job], futures: Sequence[Future[Result | Failure]], st
         raise
 
 
-def measure(job: Job) -> Result | Failure:
+def measure(job: EvaluationJob) -> EvaluationResult | EvaluationFailure:
     """Do one job, in a worker process: run, compare, keep the sound."""
     try:
         reference = _read(job.path, job.sample_rate)
     except (VqcodecError, OSError) as error:
-        return Failure(file=job.file, reason=str(error))
+        return EvaluationFailure(file=job.file, reason=str(error))
     try:
         with tempfile.TemporaryDirectory() as folder:
             coded = job.system.run(reference, job.sample_rate, Path(folder))
@@ -124,8 +129,8 @@ def measure(job: Job) -> Result | Failure:
         if coded.codes is not None:
             job.store.keep_codes(job.file, job.system.name, coded.codes)
     except (VqcodecError, OSError) as error:
-        return Failure(file=job.file, system=job.system.name, reason=str(error))
-    return Result(
+        return EvaluationFailure(file=job.file, system=job.system.name, reason=str(error))
+    return EvaluationResult(
         file=job.file,
         system=job.system.name,
         duration_s=len(reference) / job.sample_rate,
@@ -143,7 +148,9 @@ def _read(path: Path, sample_rate: int) -> NDArray[np.float32]:
     return waveform
 
 
-def _scores(job: Job, reference: NDArray[np.float32], decoded: NDArray[np.float32]) -> Iterator[tuple[str, float]]:
+def _scores(
+    job: EvaluationJob, reference: NDArray[np.float32], decoded: NDArray[np.float32]
+) -> Iterator[tuple[str, float]]:
     for name in job.metrics:
         metric = METRICS[name]
         frame_rate = (job.frame_rate_hz,) if metric.periodic else ()

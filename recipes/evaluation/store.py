@@ -11,10 +11,8 @@ OUT/report.html      the report
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -29,16 +27,19 @@ from vqcodec import audio
 from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
-from .. import jsonl
-from ..results import Result, StageUsage, Summary, SystemFacts, count_codes, summarise
+from ..result_store import ResultStore
+from ..statistics import StageUsage, count_codes
+from .results import EvaluationResult, SystemFacts, SystemSummary, summarise
 
 FORMAT = 1
+COLUMNS = ("file", "system", "duration_s", "bytes", "bitrate_bps", "encode_s", "decode_s")
+"""Columns of `results.csv` before the scores."""
 REFERENCE = "reference"
 """Name of the unprocessed sound in `OUT/audio/FILE/`, and of the system that hands it through."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class EvaluationFailure:
     """A file that could not be measured, and why."""
 
     file: str
@@ -49,7 +50,7 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What an evaluation compares. Two runs can share a folder only where these agree.
+    """Description of what an evaluation compares. Two runs can share a folder only where these agree.
 
     Files and systems may be added later; what is there already must be the same.
     """
@@ -75,22 +76,22 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """All that a report needs."""
+    """All data of a report."""
 
-    store: Store
+    store: EvaluationStore
     facts: RunFacts
-    results: tuple[Result, ...]
-    failures: tuple[Failure, ...]
+    results: tuple[EvaluationResult, ...]
+    failures: tuple[EvaluationFailure, ...]
     usage: tuple[StageUsage, ...]
 
     @functools.cached_property
-    def summaries(self) -> list[Summary]:
+    def summaries(self) -> list[SystemSummary]:
         """One a system that has results, in the order of the systems.
 
         Over the files that every system has done; the mean of a score over those where every system has it: a codec
         that returns silence, which has no PESQ, must not be better off for it.
         """
-        by_system: dict[str, list[Result]] = {}
+        by_system: dict[str, list[EvaluationResult]] = {}
         for one in self._shared:
             by_system.setdefault(one.system, []).append(one)
         defined = {name: self._defined(name) for name in self.facts.metrics}
@@ -102,7 +103,7 @@ class Evaluation:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out and why: systems and scores that are missing here, and scores undefined for files."""
+        """Notes on what was left out: systems and scores that are missing here, and scores undefined for files."""
         files = len({one.file for one in self._shared})
         counts = {name: files - len(self._defined(name)) for name in self.facts.metrics}
         return [
@@ -115,7 +116,7 @@ class Evaluation:
         ]
 
     @functools.cached_property
-    def _shared(self) -> list[Result]:
+    def _shared(self) -> list[EvaluationResult]:
         """The results of the files that every system has done."""
         files: dict[str, set[str]] = {}
         for one in self.results:
@@ -130,23 +131,16 @@ class Evaluation:
         return {one.file for one in self._shared} - lacking if able else set()
 
 
-class Store:
+class EvaluationStore(ResultStore):
     """The folder of one evaluation.
 
     Args:
         folder: `OUT`; made when something is written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
     @property
     def _settings(self) -> Path:
         return self.folder / "run.json"
-
-    @property
-    def _lines(self) -> Path:
-        return self.folder / "results.jsonl"
 
     def begin(self, facts: RunFacts, force: bool = False) -> None:
         """Make the folder ready for a run, keeping what an earlier, compatible one has done.
@@ -157,19 +151,15 @@ class Store:
         Raises:
             ConfigError: the folder holds something else, or a run with other settings.
         """
-        jsonl.drop_torn(self._lines)
+        self._drop_torn_line()
         if not self._settings.exists():
-            if self.folder.exists() and any(self.folder.iterdir()):
-                raise ConfigError(f"{self.folder} holds something other than an evaluation; name a new folder")
+            self._check_unused("an evaluation")
         elif difference := _difference(self.facts(), facts, {one.file for one in self.records()[0]}):
             if not force:
-                raise ConfigError(
-                    f"{self.folder} was made with {difference}; name another folder, or add --force to start anew"
-                )
+                raise self._mismatch(difference)
             self._forget()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_output(self._settings, force=True) as output:
-            output.write(_json({"format": FORMAT, **dataclasses.asdict(facts)}))
+        self._write_json("run.json", {"format": FORMAT, **dataclasses.asdict(facts)})
 
     def _forget(self) -> None:
         for path in (self._settings, self._lines):
@@ -191,24 +181,24 @@ class Store:
             content["metrics"], content["notes"] = tuple(content["metrics"]), tuple(content["notes"])
             return RunFacts(**content)
         except FileNotFoundError:
-            raise ConfigError(f"{self.folder}: there is no evaluation in this folder") from None
+            raise ConfigError(f"{self.folder}: this folder holds no evaluation") from None
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ConfigError(f"{self._settings} is damaged; name a new folder") from None
 
-    def append(self, record: Result | Failure) -> None:
+    def append(self, record: EvaluationResult | EvaluationFailure) -> None:
         """Add a result, or a file that failed, as one line."""
-        jsonl.append(self._lines, dataclasses.asdict(record))
+        self._append_line(dataclasses.asdict(record))
 
-    def records(self) -> tuple[list[Result], list[Failure]]:
-        """What was appended so far, the last word on each file and system.
+    def records(self) -> tuple[list[EvaluationResult], list[EvaluationFailure]]:
+        """Read what was appended so far, the last word on each file and system.
 
         Raises:
             ConfigError: a line is damaged.
         """
-        results: dict[tuple[str, str], Result] = {}
-        failures: dict[tuple[str, str | None], Failure] = {}
-        for record in jsonl.read(self._lines, _record):
-            if isinstance(record, Failure):
+        results: dict[tuple[str, str], EvaluationResult] = {}
+        failures: dict[tuple[str, str | None], EvaluationFailure] = {}
+        for record in self._read_lines(_record):
+            if isinstance(record, EvaluationFailure):
                 failures[record.file, record.system] = record
             else:
                 results[record.file, record.system] = record
@@ -219,7 +209,7 @@ class Store:
         return list(results.values()), list(failures.values())
 
     def audio_path(self, file: str, system: str = REFERENCE) -> Path:
-        """Where the sound of a file from a system lies, if it was kept: FLAC, mono, at the rate of comparison."""
+        """Path of the sound of a file from a system, if it was kept: FLAC, mono, at the rate of comparison."""
         return self.folder / "audio" / file / f"{system}.flac"
 
     def keep_audio(self, file: str, system: str, waveform: NDArray[np.float32], sample_rate: int) -> None:
@@ -267,20 +257,19 @@ class Store:
 
     def write_tables(self, evaluation: Evaluation) -> None:
         """Write `results.csv` and `summary.json`."""
-        with atomic_output(self.folder / "results.csv", force=True) as output:
-            output.write(_csv(evaluation.results, evaluation.facts.metrics))
-        with atomic_output(self.folder / "summary.json", force=True) as output:
-            output.write(_json(_summary(evaluation)))
+        metrics = evaluation.facts.metrics
+        self._write_csv("results.csv", [*COLUMNS, *metrics], [_row(one, metrics) for one in evaluation.results])
+        self._write_json("summary.json", _summary(evaluation))
 
 
-def _only(result: Result, defined: Mapping[str, Set[str]]) -> Result:
+def _only(result: EvaluationResult, defined: Mapping[str, Set[str]]) -> EvaluationResult:
     """The result without the scores that are not comparable for its file."""
     scores = {name: score for name, score in result.scores.items() if result.file in defined.get(name, ())}
     return dataclasses.replace(result, scores=scores)
 
 
 def _difference(old: RunFacts, new: RunFacts, measured: Set[str]) -> str | None:
-    """What of an older run, which measured these files, does not fit a new one, in words; None if all does."""
+    """Describes in what an older run of these files does not fit a new one; None if it fits."""
     if old.sample_rate != new.sample_rate:
         return f"a comparison at {old.sample_rate} Hz"
     if old.metrics != new.metrics:
@@ -295,22 +284,14 @@ def _difference(old: RunFacts, new: RunFacts, measured: Set[str]) -> str | None:
     return None
 
 
-def _record(content: dict[str, Any]) -> Result | Failure:
-    return Failure(**content) if "reason" in content else Result(**content)
+def _record(content: dict[str, Any]) -> EvaluationResult | EvaluationFailure:
+    return EvaluationFailure(**content) if "reason" in content else EvaluationResult(**content)
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _csv(results: Sequence[Result], metrics: Sequence[str]) -> bytes:
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(["file", "system", "duration_s", "bytes", "bitrate_bps", "encode_s", "decode_s", *metrics])
-    for one in results:
-        numbers = [one.duration_s, one.bytes, round(one.bitrate_bps, 1), one.encode_s, one.decode_s]
-        table.writerow([one.file, one.system, *numbers, *(one.scores.get(name, "") for name in metrics)])
-    return text.getvalue().encode()
+def _row(one: EvaluationResult, metrics: Sequence[str]) -> dict[str, Any]:
+    numbers = [one.duration_s, one.bytes, round(one.bitrate_bps, 1), one.encode_s, one.decode_s]
+    scores = {name: one.scores.get(name, "") for name in metrics}
+    return dict(zip(COLUMNS, [one.file, one.system, *numbers], strict=True)) | scores
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -17,14 +17,14 @@ from vqcodec.models import registry
 from .. import parallel
 from ..metrics import METRICS, missing
 from . import candidates, latents
-from .candidates import Member
+from .candidates import Candidate
 from .latents import Latents
-from .measure import Job, bits_of_stages, measure
-from .results import SCORES, Failure, Findings, Result, Unquantized
-from .split import Parts, divide
-from .store import Store, facts_of
+from .measure import QuantizerJob, bits_of_stages, measure
+from .results import SCORES, Findings, QuantizerFailure, QuantizerResult, Unquantized
+from .split import RecordingSplit, divide
+from .store import LaboratoryStore, facts_of
 
-__all__ = ["MAX_BITS", "SCORED_FILES", "Findings", "Store", "run"]
+__all__ = ["MAX_BITS", "SCORED_FILES", "Findings", "LaboratoryStore", "run"]
 
 MAX_BITS = 4096
 """Of a vector."""
@@ -84,7 +84,10 @@ def run(
     codec = Codec.load(model, "auto")
     parts = divide(data, fit)
     trained_on = registry.describe(registry.find(model)).trained_on_scores
-    store, facts = Store(out), facts_of(codec, parts.fit, parts.test, minutes) | {"trained_on_scores": trained_on}
+    store, facts = (
+        LaboratoryStore(out),
+        facts_of(codec, parts.fit, parts.test, minutes) | {"trained_on_scores": trained_on},
+    )
     if not store.begin(facts, force):
         found, notes = _encode(codec, parts, 60 * minutes, progress)
         store.save_latents(found, facts, [*parts.notes, *notes])
@@ -92,7 +95,7 @@ def run(
     todo = _todo(store, wanted, scores)
     files = SCORED_FILES if scores else 0
     _work(
-        [Job(member=one, latents=store.latents_path, model=model, scored_files=files) for one in todo],
+        [QuantizerJob(member=one, latents=store.latents_path, model=model, scored_files=files) for one in todo],
         store,
         jobs,
         progress,
@@ -111,7 +114,7 @@ def _checked_bits(bits: Sequence[int]) -> list[int]:
     return sorted(set(bits))
 
 
-def _encode(codec: Codec, parts: Parts, seconds: float, progress: Progress) -> tuple[Latents, list[str]]:
+def _encode(codec: Codec, parts: RecordingSplit, seconds: float, progress: Progress) -> tuple[Latents, list[str]]:
     """The latents of both parts, and notes."""
 
     def told(share: float) -> None:
@@ -124,8 +127,8 @@ def _encode(codec: Codec, parts: Parts, seconds: float, progress: Progress) -> t
 
 def _members(
     codec: Codec, found: Latents, budgets: Sequence[int], kinds: Sequence[str]
-) -> tuple[list[Member], list[str]]:
-    """What is to be compared, what takes long at the end; and why something is not."""
+) -> tuple[list[Candidate], list[str]]:
+    """Candidates to compare, the slow ones last; and notes on why others are left out."""
     dim, speakers = found.fit.vectors.shape[1], len(set(found.fit.speakers))
     family, notes = candidates.family(budgets, kinds, dim, speakers)
     wanted = [*candidates.trained(budgets, kinds, bits_of_stages(codec.config)), *family]
@@ -138,11 +141,11 @@ def _members(
     return sorted(wanted, key=lambda member: (member.slow, member.budget)), notes
 
 
-def _todo(store: Store, wanted: Sequence[Member], scores: bool) -> list[Member | None]:
-    """What has not been measured yet, or with other settings; None stands for the unquantized latents."""
+def _todo(store: LaboratoryStore, wanted: Sequence[Candidate], scores: bool) -> list[Candidate | None]:
+    """Candidates that have not been measured yet, or with other settings; None stands for the unquantized latents."""
     records = store.records()
-    done = {one.key: one for one in records if isinstance(one, Result)}
-    todo: list[Member | None] = [
+    done = {one.key: one for one in records if isinstance(one, QuantizerResult)}
+    todo: list[Candidate | None] = [
         member for member in wanted if member.key not in done or not done[member.key].answers(member, scores)
     ]
     if scores and not any(isinstance(one, Unquantized) for one in records):
@@ -150,7 +153,7 @@ def _todo(store: Store, wanted: Sequence[Member], scores: bool) -> list[Member |
     return todo
 
 
-def _work(todo: Sequence[Job], store: Store, jobs: int, progress: Progress) -> None:
+def _work(todo: Sequence[QuantizerJob], store: LaboratoryStore, jobs: int, progress: Progress) -> None:
     """Do the jobs, and keep what comes of each at once.
 
     Ctrl-C ends the workers with what they do: it may be minutes until it is done.
@@ -166,7 +169,11 @@ def _work(todo: Sequence[Job], store: Store, jobs: int, progress: Progress) -> N
             raise
 
 
-def _record(futures: Mapping[Future[Result | Unquantized | Failure], Job], store: Store, progress: Progress) -> None:
+def _record(
+    futures: Mapping[Future[QuantizerResult | Unquantized | QuantizerFailure], QuantizerJob],
+    store: LaboratoryStore,
+    progress: Progress,
+) -> None:
     progress(_ENCODING_SHARE, f"0 of {len(futures)}")
     for count, future in enumerate(as_completed(futures), start=1):
         store.append(future.result())

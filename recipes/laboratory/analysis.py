@@ -1,11 +1,11 @@
-"""What the results say: which orders that theory or practice lead one to expect hold on these latents."""
+"""Analysis of the results: which orders that theory or practice lead one to expect hold on these latents."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .results import Findings, Result
+from .results import Findings, QuantizerResult
 
 _TIE_DB = 0.01
 """Differences up to this are none."""
@@ -58,7 +58,7 @@ class Expectation:
 
     @property
     def holds(self) -> bool:
-        """At every number of bits."""
+        """Whether the order holds at every number of bits."""
         return all(verdict.holds for verdict in self.verdicts)
 
     def at(self, budget: int) -> Verdict | None:
@@ -82,25 +82,25 @@ def expectations(findings: Findings) -> list[Expectation]:
     return judged
 
 
-def _comparable(first: Result, second: Result) -> bool:
+def _comparable(first: QuantizerResult, second: QuantizerResult) -> bool:
     """Whether they have as many bits, in codebooks of one size where there are several."""
     sizes = [one.settings.get("codes_per_book") for one in (first, second)]
     return first.kind == "lattice" or (first.bits == second.bits and (None in sizes or sizes[0] == sizes[1]))
 
 
-def _judge(order: _Order, first: Result, second: Result) -> Verdict:
+def _judge(order: _Order, first: QuantizerResult, second: QuantizerResult) -> Verdict:
     difference = first.snr_db - second.snr_db
     holds = abs(difference) <= _ALIKE_DB if order.alike else difference >= -_TIE_DB
     return Verdict(first.budget, difference, holds)
 
 
-def best_by_budget(findings: Findings) -> list[Result]:
-    """At every number of bits the fitted quantizer of fixed-length codes with the highest SNR, by bits."""
+def best_by_budget(findings: Findings) -> list[QuantizerResult]:
+    """Find, at every number of bits, the fitted quantizer of fixed-length codes with the highest SNR, by bits."""
     fitted = [one for one in findings.results if one.fit_s is not None and one.kind != "lattice"]
     budgets = sorted({one.budget for one in fitted})
     return [max((one for one in fitted if one.budget == budget), key=lambda one: one.snr_db) for budget in budgets]
 
 
-def largest_bias(results: Sequence[Result]) -> Result | None:
+def largest_bias(results: Sequence[QuantizerResult]) -> QuantizerResult | None:
     """The result whose entropy is the most too low."""
     return max(results, key=lambda one: one.entropy_bias_bits, default=None)

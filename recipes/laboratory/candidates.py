@@ -8,7 +8,7 @@ from typing import Any
 
 from vqcodec.errors import ConfigError
 
-Settings = Mapping[str, Any]
+QuantizerSettings = Mapping[str, Any]
 
 TRAINED = "trained"
 """Kind of the codebooks that a model brings: nothing is fitted."""
@@ -28,7 +28,7 @@ _BEAM = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class Candidate:
     """A quantizer with its settings at a number of bits."""
 
     name: str
@@ -39,7 +39,7 @@ class Member:
     """Of `vqcodec.models.quantizers.KINDS`, or `TRAINED`."""
     budget: int
     """Bits of a vector that may be spent."""
-    settings: Settings
+    settings: QuantizerSettings
     """Of the quantizer's class; of the trained one, the arguments of its `encode`."""
     slow: bool = False
     """It takes minutes to fit."""
@@ -48,7 +48,7 @@ class Member:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells its results from all others."""
+        """Identifies its results."""
         return self.name, self.budget
 
 
@@ -59,39 +59,39 @@ class Variant:
     name: str
     title: str
     kind: str
-    settings: Callable[[int], Settings | None]
+    settings: Callable[[int], QuantizerSettings | None]
     """Bits of a vector -> settings; None where this number of bits is out of its reach."""
     slow: bool = False
     spare: bool = False
     """It is there for the sake of another one, and nobody misses it where it has no settings."""
 
 
-def _one_book(bits: int) -> Settings | None:
+def _one_book(bits: int) -> QuantizerSettings | None:
     return {"num_codes": 2**bits} if bits <= MOST_CODE_BITS else None
 
 
-def _tree(search: str) -> Callable[[int], Settings | None]:
+def _tree(search: str) -> Callable[[int], QuantizerSettings | None]:
     return lambda bits: {"depth": bits, "search": search} if bits <= MOST_CODE_BITS else None
 
 
-def _books(bits: int, largest: int = _BOOK_BITS) -> Settings:
+def _books(bits: int, largest: int = _BOOK_BITS) -> QuantizerSettings:
     """Codebooks of one size that spend all the bits, as large as they may be; or most of the bits, where none do."""
     sizes = range(min(largest, bits), _LEAST_BOOK_BITS - 1, -1)
     size = next((size for size in sizes if bits % size == 0), min(largest, bits))
     return {"num_books": bits // size, "codes_per_book": 2**size}
 
 
-def _few_books(bits: int) -> Settings:
+def _few_books(bits: int) -> QuantizerSettings:
     return _books(bits, _BOOK_BITS if bits < _FEW_BOOKS_FROM else _FEW_BOOK_BITS)
 
 
-def _residual_like_few(bits: int) -> Settings | None:
-    """As large codebooks as additive ones have, where these are smaller than the others."""
+def _residual_like_few(bits: int) -> QuantizerSettings | None:
+    """Settings of codebooks as large as additive ones, where these are smaller than the others."""
     few = _few_books(bits)
     return {**few, "beam": _BEAM} if few != _books(bits) else None
 
 
-def _lattice(name: str) -> Callable[[int], Settings]:
+def _lattice(name: str) -> Callable[[int], QuantizerSettings]:
     return lambda bits: {"lattice": name, "bits": float(bits)}
 
 
@@ -140,10 +140,10 @@ def check_kinds(kinds: Sequence[str]) -> None:
     """
     for kind in kinds:
         if kind not in KINDS:
-            raise ConfigError(f"there is no quantizer {kind!r}; choose from {', '.join(KINDS)}")
+            raise ConfigError(f"unknown quantizer {kind!r}; choose from {', '.join(KINDS)}")
 
 
-def family(budgets: Sequence[int], kinds: Sequence[str], dim: int, speakers: int) -> tuple[list[Member], list[str]]:
+def family(budgets: Sequence[int], kinds: Sequence[str], dim: int, speakers: int) -> tuple[list[Candidate], list[str]]:
     """The members of the classical family at every budget, and why others are left out.
 
     Args:
@@ -168,13 +168,13 @@ def family(budgets: Sequence[int], kinds: Sequence[str], dim: int, speakers: int
             else:
                 members.append(_member(variant, budget, settings))
     notes += [
-        f"{'; '.join(titles)}: left out at {budget} bits, for want of vectors to learn 2^{budget} codes from."
+        f"{'; '.join(titles)}: left out at {budget} bits, as there are too few vectors to learn 2^{budget} codes from."
         for budget, titles in beyond.items()
     ]
     return members, notes
 
 
-def trained(budgets: Sequence[int], kinds: Sequence[str], choices: Mapping[int, float]) -> list[Member]:
+def trained(budgets: Sequence[int], kinds: Sequence[str], choices: Mapping[int, float]) -> list[Candidate]:
     """The codebooks of a model: at every budget, as many stages as fit, searched greedily and with a beam.
 
     Args:
@@ -189,13 +189,13 @@ def trained(budgets: Sequence[int], kinds: Sequence[str], choices: Mapping[int, 
         for budget in budgets:
             if fitting := [stages for stages, bits in choices.items() if bits <= budget]:
                 settings = {"stages": max(fitting), "effort": effort}
-                members.append(Member(name=name, title=title, kind=TRAINED, budget=budget, settings=settings))
+                members.append(Candidate(name=name, title=title, kind=TRAINED, budget=budget, settings=settings))
     return members
 
 
-def _member(variant: Variant, budget: int, settings: Settings) -> Member:
+def _member(variant: Variant, budget: int, settings: QuantizerSettings) -> Candidate:
     few = variant.slow and settings != _books(budget)
-    return Member(
+    return Candidate(
         name=variant.name,
         title=variant.title,
         kind=variant.kind,
@@ -206,13 +206,13 @@ def _member(variant: Variant, budget: int, settings: Settings) -> Member:
     )
 
 
-def _obstacle(variant: Variant, settings: Settings, dim: int, speakers: int) -> str:
+def _obstacle(variant: Variant, settings: QuantizerSettings, dim: int, speakers: int) -> str:
     """Why these settings cannot be fitted, or nothing."""
     if variant.kind in ("product", "opq") and settings["num_books"] > dim:
         return f"{settings['num_books']} parts of {dim} dimensions"
     blocks = {"D4": 4, "E8": 8}.get(settings.get("lattice", ""), 1)
     if dim % blocks:
-        return f"{dim} dimensions are no multiple of {blocks}"
+        return f"{dim} dimensions are not a multiple of {blocks}"
     if variant.kind == "lvq" and speakers < 2:
         return "it needs recordings of two known speakers at least, to tell them apart"
     if variant.kind == "lvq" and speakers > settings["num_codes"]:

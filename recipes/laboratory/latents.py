@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from vqcodec import audio
@@ -29,7 +29,7 @@ Waveform = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class LatentSet:
     """Latents of some recordings, one after the other."""
 
     vectors: Tensor
@@ -53,15 +53,15 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Latents:
-    """What quantizers are fitted on, and what they are measured on."""
+    """Latents that quantizers are fitted on, and those that they are measured on."""
 
-    fit: Part
-    test: Part
+    fit: LatentSet
+    test: LatentSet
 
 
 def collect(
     codec: Codec, recordings: Iterable[Recording], seconds: float, progress: Callable[[float], None]
-) -> tuple[Part, list[str]]:
+) -> tuple[LatentSet, list[str]]:
     """Encode recordings, in their order, until there are so many seconds of sound; the last one is whole as well.
 
     Returns:
@@ -90,7 +90,7 @@ def collect(
         raise AudioError(
             f"none of the recordings can be read; of one, {notes[0]}" if notes else "there is no recording"
         )
-    part = Part(
+    part = LatentSet(
         vectors=torch.cat(vectors),
         frames=tuple(len(one) for one in vectors),
         files=tuple(str(recording.path.absolute()) for recording in taken),
@@ -144,7 +144,7 @@ def save(path: Path, latents: Latents, facts: dict[str, Any]) -> None:
     tensors = {"fit": latents.fit.vectors, "test": latents.test.vectors}
     about = {name: _about(part) for name, part in (("fit", latents.fit), ("test", latents.test))}
     with atomic_output(path, force=True) as output:
-        output.write(to_bytes(tensors, {"facts": json.dumps(facts), "parts": json.dumps(about)}))
+        output.write(safetensors.torch.save(tensors, {"facts": json.dumps(facts), "parts": json.dumps(about)}))
 
 
 def load(path: Path) -> tuple[Latents, dict[str, Any]]:
@@ -164,12 +164,12 @@ def load(path: Path) -> tuple[Latents, dict[str, Any]]:
     return Latents(**parts), facts
 
 
-def _about(part: Part) -> dict[str, Any]:
+def _about(part: LatentSet) -> dict[str, Any]:
     return {"frames": part.frames, "files": part.files, "speakers": part.speakers, "seconds": part.seconds}
 
 
-def _part(vectors: Tensor, about: dict[str, Any]) -> Part:
-    part = Part(
+def _part(vectors: Tensor, about: dict[str, Any]) -> LatentSet:
+    part = LatentSet(
         vectors=vectors,
         frames=tuple(about["frames"]),
         files=tuple(about["files"]),

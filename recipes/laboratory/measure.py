@@ -28,9 +28,9 @@ from vqcodec.models.quantizers.tree import TreeQuantizer
 
 from ..metrics import METRICS
 from . import latents
-from .candidates import TRAINED, Member
+from .candidates import TRAINED, Candidate
 from .latents import Latents, Waveform
-from .results import SCORES, Failure, Result, Unquantized
+from .results import SCORES, QuantizerFailure, QuantizerResult, Unquantized
 
 _FRAMES_AT_ONCE = 4096  # that the trained codebooks get; even, for kinds that code frames in pairs
 
@@ -38,10 +38,10 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class QuantizerJob:
     """A member to measure, or the unquantized latents to score, told to a worker process."""
 
-    member: Member | None
+    member: Candidate | None
     latents: Path
     model: str
     scored_files: int
@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Coder:
-    """What measuring needs of a quantizer, the model's own included."""
+    """The interface of a quantizer that is measured, the model's own included."""
 
     bits: float
     encode: Callable[[Tensor], Tensor]
@@ -64,7 +64,7 @@ class Coder:
     table_bytes: int
 
 
-def measure(job: Job) -> Result | Unquantized | Failure:
+def measure(job: QuantizerJob) -> QuantizerResult | Unquantized | QuantizerFailure:
     """Do one job."""
     if job.member is None:
         test = _latents(job.latents).test
@@ -73,10 +73,10 @@ def measure(job: Job) -> Result | Unquantized | Failure:
         return _measure(job, job.member)
     except (VqcodecError, OSError) as error:
         member = job.member
-        return Failure(name=member.name, title=member.title, budget=member.budget, reason=str(error))
+        return QuantizerFailure(name=member.name, title=member.title, budget=member.budget, reason=str(error))
 
 
-def _measure(job: Job, member: Member) -> Result:
+def _measure(job: QuantizerJob, member: Candidate) -> QuantizerResult:
     found = _latents(job.latents)
     x = found.test.vectors
     if member.kind == TRAINED:
@@ -89,7 +89,7 @@ def _measure(job: Job, member: Member) -> Result:
     mse = distortion(x, decoded)
     columns = coder.columns(codes)
     counts = [_counts(column, size) for column, size in columns]
-    return Result(
+    return QuantizerResult(
         name=member.name,
         title=member.title,
         kind=member.kind,
@@ -114,7 +114,7 @@ def _measure(job: Job, member: Member) -> Result:
 # What is measured
 
 
-def _fitted(member: Member, found: Latents) -> Quantizer:
+def _fitted(member: Candidate, found: Latents) -> Quantizer:
     make: Callable[..., Quantizer] = KINDS[member.kind]
     quantizer = make(**member.settings)
     if isinstance(quantizer, LearningVectorQuantizer):
@@ -148,7 +148,7 @@ def _columns(quantizer: Quantizer, codes: Tensor) -> list[tuple[Tensor, int | No
     return list(zip(codes.T, sizes, strict=True))
 
 
-def _trained(codec: Codec, member: Member) -> Coder:
+def _trained(codec: Codec, member: Candidate) -> Coder:
     """The codebooks of a model, as they stand."""
     quantizer, stages, effort = codec.model.quantizer, member.settings["stages"], member.settings["effort"]
     size = codec.codebook_size
@@ -181,7 +181,7 @@ def bits_of_stages(config: ModelConfig) -> dict[int, float]:
 
 
 def _timed(work: Callable[[], Answer]) -> tuple[Answer, float]:
-    """What the work returns, and the CPU seconds that it took."""
+    """Return value of the work, and the CPU seconds that it took."""
     start = time.process_time()
     answer = work()
     return answer, time.process_time() - start
@@ -191,7 +191,7 @@ def _timed(work: Callable[[], Answer]) -> tuple[Answer, float]:
 
 
 def _counts(codes: Tensor, size: int | None) -> Tensor:
-    """How often every code of a table was chosen [code]."""
+    """Counts of every code of a table [code]."""
     if size is None:
         counts: Tensor = torch.unique(codes, return_counts=True)[1]
         return counts
@@ -199,12 +199,12 @@ def _counts(codes: Tensor, size: int | None) -> Tensor:
 
 
 def _entropy_bits(counts: Tensor) -> float:
-    """Of one table."""
+    """Entropy of the codes of one table."""
     return float(torch.special.entr(counts / counts.sum(dtype=torch.float64)).sum() / math.log(2))
 
 
 def _used_share(counts: Sequence[Tensor], sizes: Sequence[int | None]) -> float | None:
-    """Of the codes of all tables that offer a choice, those that were chosen; None if a table has no end."""
+    """Share of used codes among those of all tables that offer a choice; None if a table has no end."""
     if None in sizes:
         return None
     chosen = [one for one in counts if len(one) > 1]
@@ -214,7 +214,7 @@ def _used_share(counts: Sequence[Tensor], sizes: Sequence[int | None]) -> float 
 # What is heard
 
 
-def _scores(job: Job, vectors: Tensor) -> Mapping[str, Mapping[str, float]]:
+def _scores(job: QuantizerJob, vectors: Tensor) -> Mapping[str, Mapping[str, float]]:
     """The scores of the sound that quantized test latents [vector, dim] become, by score and recording."""
     if not job.scored_files:
         return {}

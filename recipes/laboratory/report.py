@@ -15,14 +15,13 @@ import numpy as np
 
 from vqcodec.files import atomic_output
 
-from ..imitated import TRAINED_ON, TRAINED_ON_NOTE
 from ..metrics import METRICS
-from ..reporting import charts as figures
-from ..reporting import html
+from ..metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE
+from ..reporting import charts, html
 from . import tables
 from .analysis import best_by_budget, expectations, largest_bias
 from .candidates import TRAINED
-from .results import Findings, Result
+from .results import Findings, QuantizerResult
 
 PAGE_NAME = "report.html"
 
@@ -37,7 +36,7 @@ class Contestant:
 
     label: str
     number: int
-    results: tuple[Result, ...]
+    results: tuple[QuantizerResult, ...]
     """By the bits that it was allowed."""
     ceiling: bool = False
 
@@ -49,14 +48,14 @@ class Contestant:
 
 @dataclass(frozen=True, kw_only=True)
 class _Axes:
-    """What a chart shows, of a result and of the bound."""
+    """The axes of a chart, for a result and for the bound."""
 
     name: str
     title: str
     axis: str
     rate_axis: str
-    rate: Callable[[Result], float]
-    value: Callable[[Result], float | None]
+    rate: Callable[[QuantizerResult], float]
+    value: Callable[[QuantizerResult], float | None]
     bound: Callable[[float], float] | None = None
     """By bits a vector."""
     ceiling: float | None = None
@@ -80,22 +79,16 @@ def write_page(findings: Findings, folder: Path) -> Path:
 
 def _render(findings: Findings) -> str:
     html.check_packages()
-    from plotly.offline import get_plotlyjs
-
-    from vqcodec import __version__
-
-    environment = html.environment()
-
     contestants = _contestants(findings)
-    charts = [chart for axes in _all_axes(findings) if (chart := _chart(axes, contestants))]
-    return environment.get_template("quantizers.html").render(
+    drawn = [chart for axes in _all_axes(findings) if (chart := _chart(axes, contestants))]
+    return html.render(
+        "quantizers.html",
+        [html.drawing(chart, _in_words(chart), _ceilings(chart.far_ceilings)) for chart in drawn],
         title=f"Quantizers on the latents of {findings.facts['model']}",
-        version=__version__,
         facts=findings.facts,
         budgets=sorted({one.budget for one in findings.results}),
-        contestants=contestants,
-        charts=[html.drawing(chart, _in_words(chart), _ceilings(chart.far_ceilings)) for chart in charts],
-        chart_data=[html.chart_data(chart) for chart in charts],
+        compared=contestants,
+        legend_label="Quantizers in the charts",
         rows=_rows(findings, contestants),
         headings=tables.columns(findings),
         best=best_by_budget(findings),
@@ -108,7 +101,6 @@ def _render(findings: Findings) -> str:
         biased=largest_bias(findings.results),
         notes=findings.notes,
         failures=findings.failures,
-        plotly=get_plotlyjs(),
     )
 
 
@@ -126,14 +118,14 @@ def _contestants(findings: Findings) -> list[Contestant]:
 def _all_axes(findings: Findings) -> list[_Axes]:
     """The charts of the page."""
 
-    def bits(one: Result) -> float:
+    def bits(one: QuantizerResult) -> float:
         return one.bits
 
-    def entropy(one: Result) -> float:
+    def entropy(one: QuantizerResult) -> float:
         return one.entropy_bits
 
-    def mean_of(name: str) -> Callable[[Result], float | None]:
-        def mean(one: Result) -> float | None:
+    def mean_of(name: str) -> Callable[[QuantizerResult], float | None]:
+        def mean(one: QuantizerResult) -> float | None:
             found = findings.mean(one.scores, name)
             return None if found is None else found.value
 
@@ -190,26 +182,26 @@ def _ceiling(findings: Findings, name: str) -> float | None:
     return None if mean is None else mean.value
 
 
-def _chart(axes: _Axes, contestants: Sequence[Contestant]) -> figures.Chart | None:
+def _chart(axes: _Axes, contestants: Sequence[Contestant]) -> charts.Chart | None:
     """None where there is nothing to show."""
     curves = []
     for one in contestants:
         points = [
-            figures.Point(
+            charts.Point(
                 label=f"{one.label}, {result.bits:.4g} bits", rate=axes.rate(result), value=value, low=value, high=value
             )
             for result in one.results
             if (value := axes.value(result)) is not None
         ]
         if points:
-            curves.append(figures.Curve(label=one.label, number=one.number, points=tuple(points)))
+            curves.append(charts.Curve(label=one.label, number=one.number, points=tuple(points)))
     if not curves:
         return None
     if axes.bound:
         rates = [point.rate for curve in curves for point in curve.points]
         curves.append(_bound(axes.bound, min(rates), max(rates)))
-    ceilings = () if axes.ceiling is None else (figures.Ceiling(label="Not quantized", value=axes.ceiling),)
-    return figures.Chart(
+    ceilings = () if axes.ceiling is None else (charts.Ceiling(label="Not quantized", value=axes.ceiling),)
+    return charts.Chart(
         name=axes.name,
         title=axes.title,
         axis=axes.axis,
@@ -220,15 +212,15 @@ def _chart(axes: _Axes, contestants: Sequence[Contestant]) -> figures.Chart | No
     )
 
 
-def _bound(bound: Callable[[float], float], low: float, high: float) -> figures.Curve:
+def _bound(bound: Callable[[float], float], low: float, high: float) -> charts.Curve:
     points = tuple(
-        figures.Point(label=_BOUND, rate=rate, value=(value := bound(rate)), low=value, high=value)
+        charts.Point(label=_BOUND, rate=rate, value=(value := bound(rate)), low=value, high=value)
         for rate in map(float, np.linspace(low, high, _BOUND_POINTS))
     )
-    return figures.Curve(label=_BOUND, number=1, points=points, limit=True)
+    return charts.Curve(label=_BOUND, number=1, points=points, limit=True)
 
 
-def _in_words(chart: figures.Chart) -> str:
+def _in_words(chart: charts.Chart) -> str:
     curves = [
         f"{curve.label}: " + ", ".join(f"{point.value:.3g} at {point.rate:.3g}" for point in curve.points)
         for curve in chart.curves
@@ -238,7 +230,7 @@ def _in_words(chart: figures.Chart) -> str:
     return f"{chart.title} against {chart.rate_axis}. {'; '.join(words)}."
 
 
-def _ceilings(ceilings: Sequence[figures.Ceiling]) -> str:
+def _ceilings(ceilings: Sequence[charts.Ceiling]) -> str:
     return ", ".join(f"{one.label}: {one.value:.3g}" for one in ceilings)
 
 

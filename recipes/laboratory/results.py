@@ -1,4 +1,4 @@
-"""What the laboratory found: one record a quantizer and number of bits. Nothing here touches a disk."""
+"""Results of the laboratory: one record for each quantizer and number of bits. Nothing here touches a disk."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 
 from vqcodec.models.quantizers.bounds import gaussian_distortion
 
-from ..imitated import marked
 from ..metrics import METRICS
-from ..results import Interval, ratio_interval
-from .candidates import Member
+from ..metrics.imitated import marked
+from ..statistics import Interval, ratio_interval
+from .candidates import Candidate
 
 SCORES = ("pesq_wb", "stoi")
 """What the decoder's sound is scored by."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class QuantizerResult:
     """One quantizer at a number of bits, fitted on one part of the latents and measured on the other."""
 
     name: str
@@ -41,7 +41,7 @@ class Result:
     entropy_bits: float
     """A vector, what ideal entropy coders would pay, one for each table, made for these very codes."""
     entropy_bias_bits: float
-    """By how much that is about too low, for want of vectors (Miller 1955, Madow)."""
+    """Approximate bias of that estimate, which is too low with few vectors (Miller 1955, Madow)."""
     used_share: float | None
     """Of the codes of all tables, those that were used; None for a lattice, which has no end of them."""
     fit_s: float | None
@@ -58,7 +58,7 @@ class Result:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells it from all others."""
+        """Identifies the quantizer and its number of bits."""
         return self.name, self.budget
 
     @property
@@ -71,8 +71,8 @@ class Result:
         """Vectors a CPU second."""
         return self.vectors / max(self.decode_s, 1e-9)
 
-    def answers(self, member: Member, scored: bool) -> bool:
-        """Whether it is what measuring this member would give, with scores or without."""
+    def answers(self, member: Candidate, scored: bool) -> bool:
+        """Whether it is what measuring this candidate would give, with scores or without."""
         return (self.kind, dict(self.settings)) == (member.kind, dict(member.settings)) and (
             bool(self.scores) or not scored
         )
@@ -80,13 +80,13 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Unquantized:
-    """What the decoder makes of the latents themselves: no quantizer can be expected to do better."""
+    """Scores of the decoder on the latents themselves: no quantizer can be expected to do better."""
 
     scores: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class QuantizerFailure:
     """A quantizer that could not be measured, and why."""
 
     name: str
@@ -96,19 +96,19 @@ class Failure:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells it from all others."""
+        """Identifies the quantizer and its number of bits."""
         return self.name, self.budget
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All that a report needs."""
+    """All data of a report."""
 
     facts: Mapping[str, Any]
     """Model, recordings and their amount; see `vqcodec.recipes.laboratory.store.facts_of`."""
-    results: Sequence[Result]
+    results: Sequence[QuantizerResult]
     """In the order of the family, and of bits."""
-    failures: Sequence[Failure] = ()
+    failures: Sequence[QuantizerFailure] = ()
     unquantized: Unquantized | None = None
     notes: Sequence[str] = ()
     variances: Sequence[float] = field(default=(), repr=False)
@@ -120,7 +120,7 @@ class Findings:
         return [name for name in SCORES if any(one.scores.get(name) for one in self.results)]
 
     def label(self, score: str) -> str:
-        """What a score is called, marked if the model was trained on it."""
+        """The name of a score, marked if the model was trained on it."""
         return marked(METRICS[score].label, score in (self.facts.get("trained_on_scores") or ()))
 
     def files(self, score: str) -> list[str]:
@@ -135,18 +135,18 @@ class Findings:
         return ratio_interval(values, np.ones_like(values)) if len(values) else None
 
     def titles(self) -> list[str]:
-        """Of the quantizers, in order."""
+        """Titles of the quantizers, in order."""
         return list(dict.fromkeys(one.title for one in self.results))
 
     def bound_db(self, bits: float) -> float:
         """The best SNR of any code of so many bits a vector for Gaussian vectors of the test latents' covariance."""
         return bound_db(self.variances, bits)
 
-    def gap_db(self, one: Result) -> float:
-        """How far a result stays under that bound, for its bits of fixed-length codes."""
+    def gap_db(self, one: QuantizerResult) -> float:
+        """Distance of a result from that bound, for its bits of fixed-length codes."""
         return self.bound_db(one.bits) - one.snr_db
 
-    def of(self, name: str) -> dict[int, Result]:
+    def of(self, name: str) -> dict[int, QuantizerResult]:
         """The results of one quantizer by the bits that it was allowed."""
         return {one.budget: one for one in self.results if one.name == name}
 

@@ -17,7 +17,7 @@ _TEST_EVERY = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class RecordingSplit:
     """Two lists of recordings that have neither a file nor a known speaker in common.
 
     Both are in a fixed order that goes round the speakers, so that any beginning of a list has many of them.
@@ -28,7 +28,7 @@ class Parts:
     notes: tuple[str, ...]
 
 
-def divide(data: Sequence[Path], fit: Sequence[Path]) -> Parts:
+def divide(data: Sequence[Path], fit: Sequence[Path]) -> RecordingSplit:
     """Find the recordings of both parts.
 
     Args:
@@ -55,10 +55,10 @@ def divide(data: Sequence[Path], fit: Sequence[Path]) -> Parts:
     test = [recording for group in groups[::_TEST_EVERY] for recording in group]
     held = {recording.path for recording in test}
     rest = [recording for recording in found if recording.path not in held]
-    return Parts(fit=_round_robin(rest), test=_round_robin(test), notes=tuple(notes))
+    return RecordingSplit(fit=_round_robin(rest), test=_round_robin(test), notes=tuple(notes))
 
 
-def _apart(fit: Sequence[Recording], test: Sequence[Recording]) -> Parts:
+def _apart(fit: Sequence[Recording], test: Sequence[Recording]) -> RecordingSplit:
     voices = {_voice(recording) for recording in test}
     files = {recording.path.resolve() for recording in test}
     chosen = [one for one in fit if _voice(one) not in voices and one.path.resolve() not in files]
@@ -66,7 +66,7 @@ def _apart(fit: Sequence[Recording], test: Sequence[Recording]) -> Parts:
         raise AudioError("every recording to fit on is of a speaker who is measured on; name other folders")
     left_out = len(fit) - len(chosen)
     notes = [f"{left_out} recordings were not fitted on: their speakers are measured on."] if left_out else []
-    return Parts(fit=_round_robin(chosen), test=_round_robin(test), notes=tuple(notes))
+    return RecordingSplit(fit=_round_robin(chosen), test=_round_robin(test), notes=tuple(notes))
 
 
 def _known(recording: Recording) -> bool:
@@ -75,7 +75,7 @@ def _known(recording: Recording) -> bool:
 
 
 def _voice(recording: Recording) -> str:
-    """What two recordings have in common only if they are of one speaker, as far as is known."""
+    """A key that two recordings have in common only if they are of one speaker, as far as is known."""
     return recording.speaker if _known(recording) else str(recording.path.resolve())
 
 

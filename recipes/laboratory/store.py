@@ -9,31 +9,31 @@ OUT/report.html           the report
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from vqcodec.codec import Codec
-from vqcodec.errors import ConfigError
-from vqcodec.files import atomic_output
 from vqcodec.models.quantizers.bounds import covariance, principal_variances
 
-from .. import jsonl
 from ..data.corpora import Recording
+from ..result_store import ResultStore
 from . import latents
 from .latents import Latents
-from .results import Failure, Findings, Result, Unquantized
+from .results import Findings, QuantizerFailure, QuantizerResult, Unquantized
 
 FORMAT = 1
 
-Record: TypeAlias = Result | Failure | Unquantized
+Record: TypeAlias = QuantizerResult | QuantizerFailure | Unquantized
 
-_KINDS: Mapping[str, type[Record]] = {"result": Result, "failure": Failure, "unquantized": Unquantized}
+_KINDS: Mapping[str, type[Record]] = {
+    "result": QuantizerResult,
+    "failure": QuantizerFailure,
+    "unquantized": Unquantized,
+}
 _DIFFERENCES = {
     "format": "another version of vqcodec",
     "model": "another model",
@@ -44,7 +44,7 @@ _DIFFERENCES = {
 
 
 def facts_of(codec: Codec, fit: Iterable[Recording], test: Iterable[Recording], minutes: float) -> dict[str, Any]:
-    """What decides about the latents, so that a folder of others is told from it.
+    """Collect what determines the latents, to notice a folder with others.
 
     Args:
         fit: the recordings that may be fitted on, in order.
@@ -63,24 +63,17 @@ def facts_of(codec: Codec, fit: Iterable[Recording], test: Iterable[Recording], 
     }
 
 
-class Store:
+class LaboratoryStore(ResultStore):
     """The folder of one laboratory.
 
     Args:
         folder: `OUT`; made when something is written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
     @property
     def latents_path(self) -> Path:
-        """Where the latents are kept."""
+        """Path of the latents."""
         return self.folder / "latents.safetensors"
-
-    @property
-    def _lines(self) -> Path:
-        return self.folder / "results.jsonl"
 
     def begin(self, facts: Mapping[str, Any], force: bool) -> bool:
         """Make the folder ready, keeping what an earlier run on the same latents has done.
@@ -99,32 +92,29 @@ class Store:
         if force:
             for path in (self._lines, self.latents_path):  # results never outlive their latents
                 path.unlink(missing_ok=True)
-        jsonl.drop_torn(self._lines)
+        self._drop_torn_line()
         if self.latents_path.exists():
             old = latents.load(self.latents_path)[1]
             if different := [words for name, words in _DIFFERENCES.items() if old.get(name) != facts[name]]:
-                raise ConfigError(
-                    f"{self.folder} was made with {' and '.join(different)}; name another folder, or add --force to"
-                    " start anew"
-                )
+                raise self._mismatch(" and ".join(different))
             return True
-        if not force and self.folder.exists() and any(self.folder.iterdir()):
-            raise ConfigError(f"{self.folder} holds something other than results of quantizers; name a new folder")
+        if not force:
+            self._check_unused("results of quantizers")
         self.folder.mkdir(parents=True, exist_ok=True)
         return False
 
     def append(self, record: Record) -> None:
         """Add a record as one line."""
         kind = next(name for name, made in _KINDS.items() if isinstance(record, made))
-        jsonl.append(self._lines, {"record": kind, **dataclasses.asdict(record)})
+        self._append_line({"record": kind, **dataclasses.asdict(record)})
 
     def records(self) -> list[Record]:
-        """What was appended so far, in order.
+        """Read what was appended so far, in order.
 
         Raises:
             ConfigError: a line is damaged.
         """
-        return jsonl.read(self._lines, _record)
+        return self._read_lines(_record)
 
     def load_latents(self) -> Latents:
         """The latents of both parts."""
@@ -141,7 +131,7 @@ class Store:
         latents.save(self.latents_path, found, {**facts, **more})
 
     def load(self, order: Sequence[str], notes: Sequence[str] = ()) -> Findings:
-        """All that this folder holds, the last word on each quantizer and number of bits.
+        """Read all that this folder holds, the last word on each quantizer and number of bits.
 
         Args:
             order: names of the quantizers, as they are to come.
@@ -149,7 +139,7 @@ class Store:
         """
         found, facts = latents.load(self.latents_path)
         records = self.records()
-        results: dict[tuple[str, int], Result | Failure] = {}
+        results: dict[tuple[str, int], QuantizerResult | QuantizerFailure] = {}
         unquantized = None
         for record in records:
             if isinstance(record, Unquantized):
@@ -160,8 +150,8 @@ class Store:
         ordered = sorted(results.values(), key=lambda one: (place.get(one.name, len(place)), one.budget))
         return Findings(
             facts=facts,
-            results=[one for one in ordered if isinstance(one, Result)],
-            failures=[one for one in ordered if isinstance(one, Failure)],
+            results=[one for one in ordered if isinstance(one, QuantizerResult)],
+            failures=[one for one in ordered if isinstance(one, QuantizerFailure)],
             unquantized=unquantized,
             notes=[*facts["notes"], *notes],
             variances=principal_variances(covariance(found.test.vectors)).tolist(),
@@ -169,14 +159,12 @@ class Store:
 
     def write_tables(self, findings: Findings) -> None:
         """Write `results.csv` and `results.json`."""
-        with atomic_output(self.folder / "results.csv", force=True) as output:
-            output.write(_csv(findings))
-        with atomic_output(self.folder / "results.json", force=True) as output:
-            content = json.dumps(_summary(findings), indent=1, ensure_ascii=False, allow_nan=False)
-            output.write(content.encode() + b"\n")
+        rows = [_row(findings, one) for one in findings.results]
+        self._write_csv("results.csv", list(rows[0]) if rows else ["quantizer"], rows)
+        self._write_json("results.json", _summary(findings))
 
 
-def _amount(part: latents.Part) -> dict[str, Any]:
+def _amount(part: latents.LatentSet) -> dict[str, Any]:
     return {
         "recordings": len(part.files),
         "speakers": len(set(part.speakers)),
@@ -189,7 +177,7 @@ def _record(content: dict[str, Any]) -> Record:
     return _KINDS[content.pop("record")](**content)
 
 
-def _row(findings: Findings, one: Result) -> dict[str, Any]:
+def _row(findings: Findings, one: QuantizerResult) -> dict[str, Any]:
     """A result in numbers, scores as means."""
     means = {name: findings.mean(one.scores, name) for name in findings.scores}
     return {
@@ -210,15 +198,6 @@ def _row(findings: Findings, one: Result) -> dict[str, Any]:
         **{name: None if mean is None else mean.value for name, mean in means.items()},
         "note": one.note,
     }
-
-
-def _csv(findings: Findings) -> bytes:
-    text = io.StringIO()
-    rows = [_row(findings, one) for one in findings.results]
-    table = csv.DictWriter(text, fieldnames=rows[0] if rows else ["quantizer"])
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue().encode()
 
 
 def _summary(findings: Findings) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .results import Findings, Result
+from .results import Findings, QuantizerResult
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ def row_heads(findings: Findings) -> list[tuple[str, str]]:
 
 
 def columns(findings: Findings) -> list[Column]:
-    """What is shown of every result, in the order of `Findings.results`."""
+    """Columns that describe every result, in the order of `Findings.results`."""
     results = findings.results
     return [
         Column("MSE", "per dimension", tuple(f"{one.mse:.4g}" for one in results)),
@@ -56,5 +56,5 @@ def _count(number: float) -> str:
     return f"{number / 1e6:.2g}M" if number >= 1e6 else f"{number / 1e3:.3g}k" if number >= 1e3 else f"{number:.0f}"
 
 
-def _kilobytes(one: Result) -> str:
+def _kilobytes(one: QuantizerResult) -> str:
     return f"{one.table_bytes / 1000:,.1f}" if one.table_bytes < 1e5 else f"{one.table_bytes / 1000:,.0f}"

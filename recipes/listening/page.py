@@ -69,7 +69,7 @@ MID_ANCHOR = Anchor("anchor-7000", "Mid-range anchor, 7 kHz", 7000.0, above_hz=1
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What a page of the test plays."""
+    """The sounds of one page of the test."""
 
     file: str
     start_s: float
@@ -83,7 +83,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """What the opaque names of a test stand for."""
+    """The key of a test: what its opaque names stand for."""
 
     test: str
     """A digest of all its sounds."""

@@ -21,7 +21,7 @@ from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
 from ..evaluation.store import REFERENCE
-from ..results import CONFIDENCE
+from ..statistics import CONFIDENCE
 from .page import LOW_ANCHOR, MID_ANCHOR, PAGE_VERSION, Key, read_key
 
 COLUMNS = ("listener", "trial", "file", "condition", "score", "time_s", "order", "test", "page_version")
@@ -54,7 +54,7 @@ class Rating:
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about a listener."""
+    """A remark about a listener."""
 
     listener: str
     reason: str
@@ -82,7 +82,7 @@ class SystemScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ListeningSummary:
-    """What a listening test found."""
+    """Results of a listening test."""
 
     test: str
     title: str
@@ -299,13 +299,13 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is no text in UTF-8; listeners should send the file as the page saved it") from None
+        raise ConfigError(f"{path} is not UTF-8 text; listeners should send the file as the page saved it") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     lines = []
     try:
         if (head := tuple(next(reader, ()))) != COLUMNS:
             raise ConfigError(
-                f"{path}, line 1: this is no result of a listening test; its columns are {','.join(COLUMNS)}, "
+                f"{path}, line 1: this is not the result of a listening test; its columns are {','.join(COLUMNS)}, "
                 f"not {','.join(head)[:80] or 'none'}"
             )
         for values in reader:
@@ -315,7 +315,7 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     except csv.Error as error:
         raise ConfigError(f"{path}, line {reader.line_num}: {error}") from None
     if not lines:
-        raise ConfigError(f"{path}: there are no ratings in it")
+        raise ConfigError(f"{path} holds no ratings")
     return lines
 
 
@@ -334,7 +334,7 @@ def _rating(values: Mapping[str, str], meaning: Mapping[str, tuple[str, str]], p
     if not listener:
         raise ConfigError(f"{place}: the listener has no name")
     if values["condition"] not in meaning:
-        raise ConfigError(f"{place}: there is no sound {values['condition']!r} in this test")
+        raise ConfigError(f"{place}: this test has no sound {values['condition']!r}")
     file, system = meaning[values["condition"]]
     if values["file"] != file:
         raise ConfigError(f"{place}: the sound {values['condition']!r} belongs to {file!r}, not to {values['file']!r}")
@@ -364,7 +364,7 @@ def _number(
 
 
 def _listeners(ratings: Iterable[Rating]) -> tuple[str, ...]:
-    """Their names, in the order of appearance."""
+    """Names of the listeners, in the order of appearance."""
     return tuple(dict.fromkeys(rating.listener for rating in ratings))
 
 
@@ -378,7 +378,7 @@ def _harmless(ratings: Sequence[Rating], anchor: str) -> Collection[str]:
 
 
 def _fault(ratings: Sequence[Rating], system: str, what: str, wrong: Callable[[float], bool]) -> str | None:
-    """What a listener does for more than 15 % of the files; None if it is no more."""
+    """Describes what a listener does wrong for more than 15 % of the files; None if for fewer."""
     scores = [rating.score for rating in ratings if rating.system == system]
     count = sum(map(wrong, scores))
     if not scores or count / len(scores) <= TOLERATED_SHARE:

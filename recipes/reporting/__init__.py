@@ -1,1 +1,1 @@
-"""What the reports share: charts, templates, and the data behind them."""
+"""Parts that the reports share: charts, templates, and the data behind them."""

@@ -2,6 +2,9 @@
 
 Line drawings are SVG to be set into a page: their colours are the page's own (`var(--text)`, `var(--codec-0)`, ...),
 so that they follow its light or dark theme. matplotlib is used without pyplot: nothing global changes.
+
+matplotlib draws what a page shows without scripts and in print, spectrograms included; with scripts, the library of
+plotly, which `html` sets into the page, makes the curves of the same `Chart` interactive.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..results import StageUsage
+from ..statistics import StageUsage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +77,7 @@ class Curve:
 
     @property
     def symbol(self) -> str:
-        """Of the points."""
+        """Symbol of the points."""
         return symbol_of(self.number)
 
 
@@ -214,7 +217,7 @@ def draw_chart(chart: Chart) -> str:
 
 
 def draw_usage(usage: Sequence[StageUsage]) -> str:
-    """How often each code of each stage is used, most used first, as a heat map in SVG."""
+    """Draw how often each code of each stage is used, most used first, as a heat map in SVG."""
     from matplotlib import colormaps, rc_context
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure

@@ -1,9 +1,11 @@
-"""What all HTML pages have in common: their templates, in `templates/`, and their charts."""
+"""Parts that all HTML pages have in common: their templates, in `templates/`, and their charts."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vqcodec.errors import ConfigError
@@ -46,6 +48,39 @@ def environment() -> Environment:
     return environment
 
 
+def render(
+    template: str, charts: Sequence[dict[str, Any]], filters: Mapping[str, Any] | None = None, **values: Any
+) -> str:
+    """Fill in a template that extends `page.html`.
+
+    Args:
+        template: its name.
+        charts: those of the page, as from `drawing`.
+        filters: further filters of the template.
+        values: everything else that it shows.
+    """
+    from vqcodec import __version__
+
+    filled = environment()
+    filled.filters.update(filters or {})
+    return filled.get_template(template).render(
+        version=__version__,
+        plotly=plotly_script(),
+        charts=charts,
+        chart_data=[chart_data(one["chart"]) for one in charts],
+        **values,
+    )
+
+
+@functools.cache
+def plotly_script() -> str:
+    """The script that makes charts interactive."""
+    from plotly.offline import get_plotlyjs
+
+    script: str = get_plotlyjs()
+    return script
+
+
 def drawing(chart: charts.Chart, words: str, far: str = "") -> dict[str, Any]:
     """A chart for the macro `chart` of the templates.
 
@@ -57,7 +92,7 @@ def drawing(chart: charts.Chart, words: str, far: str = "") -> dict[str, Any]:
 
 
 def chart_data(chart: charts.Chart) -> dict[str, Any]:
-    """What the interactive chart is drawn from, by `templates/charts.js`."""
+    """Data that the interactive chart is drawn from, by `templates/charts.js`."""
     return {
         "name": chart.name,
         "axis": chart.axis,

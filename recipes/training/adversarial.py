@@ -13,10 +13,13 @@ from vqcodec.errors import ConfigError
 
 from ..config import Recipe
 from ..distributed import World
-from .discriminators import Discriminators, Judgement
+from .discriminators import DiscriminatorOutput, Discriminators
 
 FEATURE_FLOOR = 0.01
 """Added to the mean magnitude of a layer's features before it divides."""
+
+FORMER_METRICS = {"told_apart": "discriminator_accuracy"}
+"""Names of metrics in checkpoints of earlier versions, and those that they have now."""
 
 
 class Adversary:
@@ -51,8 +54,9 @@ class Adversary:
             fake: what it gave back, sample by sample in line with it; no gradient flows into it.
 
         Returns:
-            Metrics of this step or, between two steps, of the last one: "discriminator", the loss; "told_apart", the
-            share of judgements that are right, 0.5 for guessing; "discriminator_norm" of the gradients.
+            Metrics of this step or, between two steps, of the last one: "discriminator", the loss;
+            "discriminator_accuracy", the share of logits that are right, 0.5 for guessing; "discriminator_norm", that
+            of the gradients.
         """
         self.calls += 1
         if (self.calls - 1) % self.config.every == 0:
@@ -81,7 +85,7 @@ class Adversary:
         return min(1.0, max(0.0, risen))
 
     def state(self) -> dict[str, Any]:
-        """All that the discriminators go on from."""
+        """State of discriminators and optimizer, to resume from."""
         return {
             "discriminators": self.discriminators.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -90,11 +94,12 @@ class Adversary:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned."""
+        """Go back to what `state` returned, also in earlier versions, which had another name for the accuracy."""
         self.discriminators.load_state_dict(state["discriminators"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.calls = state["calls"]
-        self.metrics = {name: value.to(self.device) for name, value in state["metrics"].items()}
+        metrics = {FORMER_METRICS.get(name, name): value for name, value in state["metrics"].items()}
+        self.metrics = {name: value.to(self.device) for name, value in metrics.items()}
 
     def _step(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         with self._autocast():
@@ -106,8 +111,8 @@ class Adversary:
         if norm.isfinite():
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        right = told_apart(of_real, of_fake, self.config.loss)
-        return {"discriminator": loss.detach(), "told_apart": right, "discriminator_norm": norm.detach()}
+        right = discriminator_accuracy(of_real, of_fake, self.config.loss)
+        return {"discriminator": loss.detach(), "discriminator_accuracy": right, "discriminator_norm": norm.detach()}
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -122,8 +127,8 @@ class Adversary:
             self.discriminators.requires_grad_(True)
 
 
-def discriminator_loss(real: Sequence[Judgement], fake: Sequence[Judgement], kind: str) -> Tensor:
-    """What the discriminators minimise [], mean over them; 2 for hinge and 1 for least squares where all logits are 0.
+def discriminator_loss(real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput], kind: str) -> Tensor:
+    """Loss of the discriminators [], mean over them; 2 for hinge and 1 for least squares where all logits are 0.
 
     "least_squares" wants logits of 1 for real and 0 for fake (Mao et al. 2017, "Least Squares GAN"). "hinge" wants
     them over 1 and under -1 (Lim and Ye 2017, "Geometric GAN"), however far: they may grow, and with them the
@@ -138,8 +143,8 @@ def discriminator_loss(real: Sequence[Judgement], fake: Sequence[Judgement], kin
     return torch.stack(losses).mean()
 
 
-def codec_loss(fake: Sequence[Judgement], kind: str) -> Tensor:
-    """What the codec minimises to be taken for real [], mean over the discriminators; never below 0.
+def codec_loss(fake: Sequence[DiscriminatorOutput], kind: str) -> Tensor:
+    """Loss of the codec, minimal when it is taken for real [], mean over the discriminators; never below 0.
 
     For "hinge" nothing is to be gained beyond the margin, as in Zeghidour et al. 2021, "SoundStream".
     """
@@ -147,7 +152,7 @@ def codec_loss(fake: Sequence[Judgement], kind: str) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def feature_loss(fake: Sequence[Judgement], real: Sequence[Judgement]) -> Tensor:
+def feature_loss(fake: Sequence[DiscriminatorOutput], real: Sequence[DiscriminatorOutput]) -> Tensor:
     """L1 distance of features over their mean magnitude, item by item [], mean over items, layers and discriminators.
 
     In [0, 2]. After Kumar et al. 2019, "MelGAN"; relative as in Défossez et al. 2022, "High Fidelity Neural Audio
@@ -157,7 +162,9 @@ def feature_loss(fake: Sequence[Judgement], real: Sequence[Judgement]) -> Tensor
     return torch.stack([_relative_distance(a, b) for a, b in pairs]).mean()
 
 
-def told_apart(real: Sequence[Judgement], fake: Sequence[Judgement], kind: str) -> Tensor:
+def discriminator_accuracy(
+    real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput], kind: str
+) -> Tensor:
     """Share of the logits on the right side of the boundary [], mean over the discriminators."""
     boundary = 0.0 if kind == "hinge" else 0.5
     right = [(a > boundary).float().mean() for a in _logits(real)] + [
@@ -166,8 +173,8 @@ def told_apart(real: Sequence[Judgement], fake: Sequence[Judgement], kind: str) 
     return torch.stack(right).mean()
 
 
-def _logits(judgements: Sequence[Judgement]) -> list[Tensor]:
-    return [judgement.logits.float() for judgement in judgements]
+def _logits(outputs: Sequence[DiscriminatorOutput]) -> list[Tensor]:
+    return [output.logits.float() for output in outputs]
 
 
 def _relative_distance(a: Tensor, b: Tensor) -> Tensor:

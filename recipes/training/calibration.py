@@ -1,4 +1,4 @@
-"""How a stochastic decoder decodes: the share of its spreads in use, and the energy that this would lose."""
+"""Calibration of a stochastic decoder: the share of its spreads in use, and the energy that this would lose."""
 
 from __future__ import annotations
 

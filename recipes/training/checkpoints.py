@@ -7,8 +7,9 @@ out when it is read, and the one before takes its place.
 from __future__ import annotations
 
 import json
+import math
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 from vqcodec.files import atomic_output
-from vqcodec.models import checkpoint as weights
+from vqcodec.models import checkpoint
 from vqcodec.models.autoencoder import Autoencoder
 
-from ..config import Recipe, from_dict, sizes_that_differ
-from ..imitated import imitated_scores
+from ..config import Recipe
+from ..loading import from_dict, sizes_that_differ
+from ..metrics.imitated import imitated_scores
+from .validation import SCORES
 
 Report = Callable[[str], None]
 
@@ -140,7 +143,7 @@ def recorded(run: Path) -> Recipe:
     """The settings that a run was last started with.
 
     Raises:
-        ConfigError: there is no run, or its settings are none that this version knows.
+        ConfigError: there is no run, or its settings are unknown to this version.
     """
     path = run / RECIPE
     try:
@@ -182,8 +185,50 @@ def export(run: Path, target: Path, *, best: bool = False, force: bool = False, 
     assert isinstance(model, Autoencoder)
     training = {"steps": state["step"], "recipe": recipe.to_dict()}
     trained_on = imitated_scores(recipe.loss, state.get("trained_on_scores", ()))
-    weights.save(target, model, training, state.get("decodes", ()), trained_on)
+    checkpoint.save(target, model, training, state.get("decodes", ()), trained_on)
     return int(state["step"])
+
+
+class BestCheckpoint:
+    """The checkpoint of a run with the best score on the held-out recordings; `best.json` beside it has step and score.
+
+    A score with several values, for several numbers of stages, counts by their mean.
+    """
+
+    def __init__(self, run: Path, by: str) -> None:
+        """
+        Args:
+            run: the folder of the run; what it holds from before counts, if it was chosen by the same score.
+            by: a score as validation names it ("mel@12"), or what stands before its "@"; `checks` knows which.
+        """
+        self.run, self.by = run, by
+        self._note = run / "checkpoints" / "best.json"
+        self.value = self._noted()
+        """The best value so far; None before the first one."""
+
+    def offer(self, scores: Mapping[str, float], state: dict[str, Any]) -> bool:
+        """Keep this checkpoint if it scores better than any before; returns whether it does."""
+        value = _value_of(scores, self.by)
+        if value is None or not math.isfinite(value) or not self._beats(value):
+            return False
+        write(self.run, BEST, state)
+        self.value = value
+        noted = {"step": state["step"], "by": self.by, "value": value, "scores": dict(scores)}
+        with atomic_output(self._note, force=True) as output:
+            output.write((json.dumps(noted, indent=2) + "\n").encode())
+        return True
+
+    def _beats(self, value: float) -> bool:
+        if self.value is None:
+            return True
+        return value > self.value if SCORES[_name(self.by)] else value < self.value
+
+    def _noted(self) -> float | None:
+        try:
+            noted = json.loads(self._note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return float(noted["value"]) if noted["by"] == self.by else None
 
 
 def _read_best(run: Path) -> dict[str, Any]:
@@ -201,3 +246,13 @@ def _numbered(run: Path) -> list[Path]:
 def _step_of(path: Path) -> int:
     digits = path.stem.removeprefix("step_")
     return int(digits) if digits.isdecimal() else -1
+
+
+def _value_of(scores: Mapping[str, float], by: str) -> float | None:
+    """The value that counts, or None if there is none: the mean of all scores of that name."""
+    values = [value for name, value in scores.items() if by in (name, _name(name))]
+    return sum(values) / len(values) if values else None
+
+
+def _name(score: str) -> str:
+    return score.partition("@")[0]

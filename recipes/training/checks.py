@@ -1,4 +1,4 @@
-"""What a recipe must fulfil beyond the range of each setting, found out before anything is decoded or trained."""
+"""Checks of a recipe beyond the range of each setting, before anything is decoded or trained."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def check(recipe: Recipe) -> None:
     """Refuse a recipe that would fail later.
 
     Raises:
-        ConfigError: `run.best_by` is no score of the validation, `data.crop_s` too short for the losses, or there are
-            no codebooks to learn by gradient; or the model cannot vary its stages, or lose frames, as it should.
+        ConfigError: `run.best_by` is not a score of the validation, `data.crop_s` too short for the losses, or there
+            are no codebooks to learn by gradient; or the model cannot vary its stages, or lose frames, as it should.
     """
     _check_learning(recipe)
     _check_frames(recipe)
@@ -47,7 +47,7 @@ def _check_best_by(recipe: Recipe) -> None:
     choices = [str(choice) for choice in listened_to(recipe.model)]
     scores = [score for score in SCORES if recipe.model.has_codes or score not in OF_CODES]
     if name not in scores:
-        raise ConfigError(f"run.best_by = {by!r} is no score of the validation; choose one of {', '.join(scores)}")
+        raise ConfigError(f"run.best_by = {by!r} is not a score of the validation; choose one of {', '.join(scores)}")
     if at and stages not in choices:
         raise ConfigError(
             f"run.best_by = {by!r}: scores are for {', '.join(choices)} stages, as in {name}@{choices[-1]}"

@@ -24,8 +24,8 @@ DILATIONS = (1, 2, 4)
 SLOPE = 0.1
 
 
-class Judgement(NamedTuple):
-    """What a discriminator makes of a batch."""
+class DiscriminatorOutput(NamedTuple):
+    """Logits and features of a discriminator for a batch."""
 
     logits: Tensor
     """The higher, the more it sounds like an original [batch, position]."""
@@ -42,8 +42,8 @@ class Discriminators(nn.Module):
         spectra = [SpectrumDiscriminator(window, config.stft_channels) for window in config.windows]
         self.members = nn.ModuleList([*periods, *spectra])
 
-    def forward(self, waveform: Tensor) -> list[Judgement]:
-        """Waveform [batch, 1, sample], of any length -> one judgement a discriminator."""
+    def forward(self, waveform: Tensor) -> list[DiscriminatorOutput]:
+        """Waveform [batch, 1, sample], of any length -> the output of each discriminator."""
         return [member(waveform) for member in self.members]
 
 
@@ -57,13 +57,13 @@ class PeriodDiscriminator(nn.Module):
         self.layers = nn.ModuleList(_normed(nn.Conv1d(a, b, 5, 3, padding=2)) for a, b in pairwise(widths))
         self.last = _normed(nn.Conv1d(widths[-1], 1, 3, padding=1))
 
-    def forward(self, waveform: Tensor) -> Judgement:
+    def forward(self, waveform: Tensor) -> DiscriminatorOutput:
         """[batch, 1, sample] -> logits [batch, phase * position], features [batch, phase, channel, position]."""
         x = nn.functional.pad(waveform, (0, -waveform.shape[-1] % self.period))
         phases = x.reshape(len(x), -1, self.period).mT.reshape(-1, 1, x.shape[-1] // self.period)
         logits, features = _run(self.layers, self.last, phases)  # [batch * phase, channel, position]
         logits, *features = (x.view(-1, self.period, *x.shape[1:]) for x in (logits, *features))
-        return Judgement(logits.flatten(1), features)
+        return DiscriminatorOutput(logits.flatten(1), features)
 
 
 class SpectrumDiscriminator(nn.Module):
@@ -77,10 +77,10 @@ class SpectrumDiscriminator(nn.Module):
         self.layers = nn.ModuleList(_normed(layer) for layer in (first, *rest))
         self.last = _normed(nn.Conv1d(channels, 1, 3, padding=1))
 
-    def forward(self, waveform: Tensor) -> Judgement:
+    def forward(self, waveform: Tensor) -> DiscriminatorOutput:
         """[batch, 1, sample] -> logits [batch, frame], features [batch, channel, frame]."""
         logits, features = _run(self.layers, self.last, compressed_spectrum(waveform[:, 0], self.window))
-        return Judgement(logits.flatten(1), features)
+        return DiscriminatorOutput(logits.flatten(1), features)
 
 
 def compressed_spectrum(waveform: Tensor, window: int) -> Tensor:
@@ -97,7 +97,7 @@ def compressed_spectrum(waveform: Tensor, window: int) -> Tensor:
 
 
 def _normed(layer: nn.Conv1d) -> nn.Module:
-    """With weight normalisation, and begun so that it passes on the size of its input: quiet speech is not lost."""
+    """Adds weight normalisation, and initialises so that the level of the input is kept: quiet speech is not lost."""
     nn.init.kaiming_normal_(layer.weight, SLOPE)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""What a run will cost, found out by a few steps of it on random audio."""
+"""Estimate of what a run will cost, from a few steps on random audio."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from vqcodec.codec import Codec
 
-from ..benchmark.arithmetic import macs_per_s
 from ..config import Recipe
 from ..data.batches import Example, crop_samples
 from ..distributed import World
+from ..flops import macs_per_s
 from . import memory
 from .checkpoints import KEPT
 from .checks import check
@@ -38,7 +38,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """Sizes and costs of a run."""
 
     recipe: Recipe
@@ -65,7 +65,7 @@ class Plan:
         return (KEPT + 2) * self.checkpoint_bytes
 
 
-def plan(recipe: Recipe, device: str = "auto") -> Plan:
+def plan(recipe: Recipe, device: str = "auto") -> TrainingPlan:
     """Build the model and time a few steps of each phase of a run, in this process alone.
 
     Raises:
@@ -81,7 +81,7 @@ def plan(recipe: Recipe, device: str = "auto") -> Plan:
             trainer.initialise_codebooks([batch])
         phases = tuple(_time(trainer, batch, name, steps) for name, steps in stretches(recipe))
         adversary = trainer.adversary
-        return Plan(
+        return TrainingPlan(
             recipe=recipe,
             device=str(trainer.device),
             parameters=trainer.parameters,
@@ -127,7 +127,7 @@ def _random_batch(recipe: Recipe, device: torch.device) -> Example:
 
 
 def _bytes(state: Any) -> int:
-    """Of all tensors in what a checkpoint holds."""
+    """Bytes of all tensors of a checkpoint."""
     if isinstance(state, Tensor):
         return state.nbytes
     if isinstance(state, dict):

@@ -1,4 +1,4 @@
-"""Keeps a training run from stepping off a cliff: steps with a gradient far out of the ordinary are not taken."""
+"""The gradient-spike guard: steps whose gradient norm is far above the usual one are skipped."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class TrainingDiverged(VqcodecError):
     """Too many steps in a row would have wrecked the model."""
 
 
-class Guard:
-    """Tells outliers among the gradients by their norm.
+class GradientSpikeGuard:
+    """Finds outliers among the gradients by their norm.
 
     The usual norm is a running mean of logarithms. After the start no single gradient counts in it for more than a
     factor of e, so that outliers hardly move it, but a lasting change of scale (another phase) is learnt in a while.
@@ -44,7 +44,7 @@ class Guard:
         return math.exp(self._log_usual)
 
     def accepts(self, norm: float) -> bool:
-        """Whether to take the step with this norm of the gradient; learns from it either way.
+        """Decide whether to take the step with this norm of the gradient; the usual norm is updated either way.
 
         Raises:
             TrainingDiverged: this was the last of `patience` outliers in a row.
@@ -66,7 +66,7 @@ class Guard:
         return False
 
     def state(self) -> dict[str, Any]:
-        """All that it has learnt."""
+        """State of the guard, to resume from."""
         return {
             "skipped": self.skipped,
             "in_a_row": self._in_a_row,

@@ -1,4 +1,4 @@
-"""What a run writes down about itself as it goes: the metrics file and, if wanted, event files for TensorBoard."""
+"""The metrics log of a run: a file of JSON lines and, if wanted, event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from vqcodec.files import atomic_output
 from vqcodec.models.autoencoder import Autoencoder
 
-from .tensorboard import Board
+from .tensorboard import TensorBoardLogger
 
 METRICS = "metrics.jsonl"
 
@@ -23,20 +23,20 @@ COUNTS = ("skipped",)
 """Metrics that count from the beginning of the run, so that the last value stands for all."""
 
 
-class Logbook:
-    """The metrics file of a run, one JSON object a line, and its board."""
+class MetricsLog:
+    """The metrics file of a run, one JSON object a line, and its TensorBoard logger."""
 
-    def __init__(self, run: Path, step: int = 0, board: Board | None = None) -> None:
+    def __init__(self, run: Path, step: int = 0, tensorboard: TensorBoardLogger | None = None) -> None:
         """
         Args:
             run: the folder of the run.
             step: where it begins or goes on; lines about later steps, which will come again, are dropped.
-            board: what else the entries go to.
+            tensorboard: gets the same entries, if given.
         """
         path = run / METRICS
         if path.exists():
             _drop_after(path, step)
-        self._board = board
+        self._tensorboard = tensorboard
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def __enter__(self) -> Self:
@@ -44,25 +44,25 @@ class Logbook:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        if self._board:
-            self._board.close()
+        if self._tensorboard:
+            self._tensorboard.close()
 
     def training(self, step: int, metrics: Mapping[str, float], perplexities: Sequence[float]) -> None:
         """Means over the steps since the last line."""
         self._write(step=step, **metrics, perplexity=list(perplexities))
-        if self._board:
-            self._board.scalars(step, "training", metrics)
+        if self._tensorboard:
+            self._tensorboard.scalars(step, "training", metrics)
             stages = {f"stage_{number}": value for number, value in enumerate(perplexities, 1)}
-            self._board.scalars(step, "perplexity", stages)
+            self._tensorboard.scalars(step, "perplexity", stages)
 
     def validation(self, step: int, scores: Mapping[str, float], model: Autoencoder, quantizes: bool) -> None:
-        """Scores on the held-out recordings, and what the board shows of the model that was scored."""
+        """Scores on the held-out recordings, and what TensorBoard shows of the model that was scored."""
         self._write(step=step, validation=dict(scores))
-        if self._board:
-            self._board.scalars(step, "validation", scores)
+        if self._tensorboard:
+            self._tensorboard.scalars(step, "validation", scores)
             if quantizes:
-                self._board.codes(step, model)
-                self._board.decoded(step, model)
+                self._tensorboard.codes(step, model)
+                self._tensorboard.decoded(step, model)
 
     def _write(self, **values: Any) -> None:
         self._file.write(json.dumps(values) + "\n")
@@ -70,7 +70,7 @@ class Logbook:
 
 
 class Meter:
-    """Means of the metrics between two lines of the logbook."""
+    """Means of the metrics between two lines of the metrics log."""
 
     def __init__(self, audio_s: float) -> None:
         self.audio_s = audio_s

@@ -1,4 +1,4 @@
-"""What a step minimises: forward pass, loss terms and their weights."""
+"""The objective of a training step: forward pass, loss terms and their weights."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .losses.regularisers import contraction, sparsity
 from .losses.spectral import energy_score, relative_error, signed_error
 
 
-class Part(NamedTuple):
-    """What one forward and backward pass works on: this process's share of a batch, or a part of that."""
+class BatchPart(NamedTuple):
+    """Input of one forward and backward pass: this process's share of a batch, or a part of that."""
 
     waveform: Tensor
     """[item, 1, sample]"""
@@ -33,8 +33,8 @@ class Part(NamedTuple):
     """What is random about them."""
 
 
-class Whole(NamedTuple):
-    """What the terms of every part are relative to, over all parts of all processes."""
+class BatchTotals(NamedTuple):
+    """Normalisation of the terms of every part, over all parts of all processes."""
 
     energy: Tensor
     """Of the target's coefficients, mean over the parts []"""
@@ -69,7 +69,7 @@ class Objective:
         self.recipe, self.model, self.adversary = recipe, model, adversary
 
     def __call__(
-        self, forward: Callable[..., Reconstruction], part: Part, whole: Whole, step: int, quantizes: bool
+        self, forward: Callable[..., Reconstruction], part: BatchPart, whole: BatchTotals, step: int, quantizes: bool
     ) -> Outcome:
         """Forward pass and loss.
 
@@ -106,15 +106,15 @@ class Objective:
         """Weight of each loss term at a step, by name."""
         share, config = self.adversarial_share(step) or 0.0, self.recipe.discriminator
         adversarial = {"adversarial": share * config.adversarial, "feature": share * config.feature}
-        return loss_weights(self.recipe.loss, self.handover(step)) | adversarial
+        return loss_weights(self.recipe.loss, self.schedule_progress(step)) | adversarial
 
-    def handover(self, step: int) -> float:
-        """How far the hand-over to the spectral losses has come at a step, 0 to 1."""
+    def schedule_progress(self, step: int) -> float:
+        """Progress of the loss schedule at a step: 0 for the signed error alone, 1 for the final weights."""
         loss = self.recipe.loss
-        return min(1.0, max(0.0, (step - loss.handover_start) / max(1, loss.handover_steps)))
+        return min(1.0, max(0.0, (step - loss.schedule_start) / max(1, loss.schedule_steps)))
 
     def adversarial_share(self, step: int) -> float | None:
-        """Of the weights of the adversarial losses, at a step; None before their phase."""
+        """Share in use of the weights of the adversarial losses, at a step; None before their phase."""
         start = self.recipe.phases.adversarial_from
         if self.adversary is None or start is None or step < start:
             return None
@@ -136,7 +136,7 @@ class Objective:
         """
         rate = self.recipe.model.sample_rate
         terms: dict[str, Tensor] = {}
-        if self.handover(step) > 0:
+        if self.schedule_progress(step) > 0:
             terms |= energy_score(draws[:, :, 0], reference[:, 0], rate)._asdict()
             for name in used_perceptual(self.recipe.loss):
                 terms[name] = PERCEPTUAL[name](decoded[:, 0], reference[:, 0], rate)
@@ -144,7 +144,7 @@ class Objective:
             terms |= self.adversary.terms(reference, decoded)
         return terms
 
-    def _coefficient_terms(self, output: Reconstruction, part: Part, whole: Whole) -> dict[str, Tensor]:
+    def _coefficient_terms(self, output: Reconstruction, part: BatchPart, whole: BatchTotals) -> dict[str, Tensor]:
         config = self.recipe.model
         late = config.lookahead * config.stride
         means, target = output.coefficients.mean[..., late:].float(), self.heard(part.coefficients)
@@ -154,7 +154,7 @@ class Objective:
             terms["mean"] = relative_error(high_part(means, spread), high_part(target, spread))
         return terms
 
-    def _latent_terms(self, output: Reconstruction, part: Part, whole: Whole) -> dict[str, Tensor]:
+    def _latent_terms(self, output: Reconstruction, part: BatchPart, whole: BatchTotals) -> dict[str, Tensor]:
         """The bottleneck's own losses, and terms of the latents alone, as far as they are in use."""
         terms: dict[str, Tensor] = {}
         if output.quantized is not None:
@@ -167,12 +167,12 @@ class Objective:
         return terms
 
 
-def loss_weights(config: LossConfig, handover: float) -> dict[str, float]:
-    """Weight of each loss term by its name, `handover` of the way from signs to spectra."""
+def loss_weights(config: LossConfig, progress: float) -> dict[str, float]:
+    """Weight of each loss term by its name, at a `progress` of the loss schedule from 0 to 1."""
     spectral = {name: float(getattr(config, name)) for name in ("mean", "mel", "magnitude", "complex")}
     return {
-        "signed": config.signed + handover * (config.signed_final - config.signed),
-        **{name: handover * weight for name, weight in (spectral | used_perceptual(config)).items()},
+        "signed": config.signed + progress * (config.signed_final - config.signed),
+        **{name: progress * weight for name, weight in (spectral | used_perceptual(config)).items()},
         "commitment": config.commitment,
         "codebook": config.codebook,
         "divergence": config.divergence,

@@ -30,16 +30,16 @@ from ..distributed import World
 from .adversarial import Adversary
 from .calibration import calibrate
 from .draws import Drawn
-from .gradient_guard import Guard
+from .gradient_guard import GradientSpikeGuard
 from .losses.regularisers import activations
 from .losses.spectral import signed_energy
-from .objective import Objective, Part, Whole
+from .objective import BatchPart, BatchTotals, Objective
 from .optimizers import build_optimizers, learning_rate_share
 from .warm_start import begin_with
 
 
 class Passed(NamedTuple):
-    """What is left of a part after its backward pass; no gradients."""
+    """Output of a part after its backward pass, detached."""
 
     terms: dict[str, Tensor]
     """The loss terms and "loss", their weighted sum []"""
@@ -59,7 +59,7 @@ class Trainer:
         """Build everything, alike in all processes.
 
         Raises:
-            ConfigError: the batch cannot be shared out evenly, or `init` is no model of the recipe's sizes.
+            ConfigError: the batch cannot be shared out evenly, or `init` is not a model of the recipe's sizes.
         """
         _check_shares(recipe, world)
         torch.manual_seed(recipe.run.seed)
@@ -81,7 +81,7 @@ class Trainer:
         """Whether encoder and codebooks stay as they are from now on."""
         self.model.train()
         self.optimizers = build_optimizers(self.model, recipe.optimizer)
-        self.guard = Guard(recipe.optimizer.outlier_factor, recipe.optimizer.outlier_patience)
+        self.guard = GradientSpikeGuard(recipe.optimizer.outlier_factor, recipe.optimizer.outlier_patience)
         moving = get_ema_multi_avg_fn(recipe.optimizer.weight_ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.model, multi_avg_fn=moving, use_buffers=True)
         self.adversary = None if recipe.phases.adversarial_from is None else Adversary(recipe, device, world)
@@ -124,15 +124,15 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """At this step."""
+        """Learning rate at this step."""
         return self.recipe.optimizer.learning_rate * learning_rate_share(self.step, self.recipe)
 
     def train_step(self, batch: Example) -> dict[str, Tensor]:
         """One optimizer step on this process's share of a batch [item, 1, sample].
 
         Returns:
-            Detached and over the whole batch: the loss terms, "loss", "gradient_norm", "skipped" (steps so far that the
-            guard refused), "perplexity" [stage], and what the discriminators tell of themselves.
+            Detached and over the whole batch: the loss terms, "loss", "gradient_norm", "skipped" (steps so far with
+            a gradient spike), "perplexity" [stage], and what the discriminators tell of themselves.
 
         Raises:
             ConfigError: codebooks are to stay that were never set.
@@ -144,7 +144,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate
         parts = self._parts(batch)
-        whole = Whole(self._mean_energy(parts), self._mean_activations(parts))
+        whole = BatchTotals(self._mean_energy(parts), self._mean_activations(parts))
         passed = [self._pass(part, whole, last=part is parts[-1]) for part in parts]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimizer.gradient_clip)
         accepted = self.guard.accepts(float(norm))
@@ -209,7 +209,7 @@ class Trainer:
         self.frozen = True
         self._connect()
 
-    def _parts(self, batch: Example) -> list[Part]:
+    def _parts(self, batch: Example) -> list[BatchPart]:
         """Cut this process's share of a batch into parts, and draw what is random about them."""
         drawn = Drawn.of(self.recipe, self.model.quantizer, self.step, batch.waveform.shape[-1], self.quantizes)
         mine, parts = self.world.share(self.recipe.data.batch_size), []
@@ -219,17 +219,17 @@ class Trainer:
             with torch.no_grad():
                 coefficients = compress(self.model.encoder.mdct(target, Stream()), self.recipe.model.power)
             here = slice(mine.start + first, mine.start + first + each)
-            parts.append(Part(waveform, target, coefficients, drawn.of_items(here, self.device)))
+            parts.append(BatchPart(waveform, target, coefficients, drawn.of_items(here, self.device)))
         return parts
 
-    def _mean_energy(self, parts: Sequence[Part]) -> Tensor:
-        """What the signed error is relative to [], mean over all parts of all processes."""
+    def _mean_energy(self, parts: Sequence[BatchPart]) -> Tensor:
+        """Energy that the signed error is relative to [], mean over all parts of all processes."""
         focus = self.recipe.loss.signed_focus
         return self._mean([signed_energy(self.objective.heard(part.coefficients), focus) for part in parts])
 
     @torch.no_grad()
-    def _mean_activations(self, parts: Sequence[Part]) -> Tensor | None:
-        """What the sparse loss is about [dim], mean over all parts of all processes; None if it is not in use."""
+    def _mean_activations(self, parts: Sequence[BatchPart]) -> Tensor | None:
+        """Activations for the sparse loss [dim], mean over all parts of all processes; None if it is not in use."""
         if self.freezes or not self.recipe.loss.sparse:
             return None
         with self.objective.autocast():
@@ -241,7 +241,7 @@ class Trainer:
         [total] = self.world.sum(torch.stack([*of_parts]).sum(0))
         return total / (len(of_parts) * self.world.size)
 
-    def _pass(self, part: Part, whole: Whole, last: bool) -> Passed:
+    def _pass(self, part: BatchPart, whole: BatchTotals, last: bool) -> Passed:
         """Forward and backward: adds this part's gradients; the last one averages them over the processes."""
         local = nullcontext() if last or self._parallel is None else self._parallel.no_sync()
         with local:
@@ -290,7 +290,7 @@ class Trainer:
             self.decodes = (info.fingerprint, *info.decodes)
 
     def state(self) -> dict[str, Any]:
-        """All that training goes on from."""
+        """State of the run, to resume from."""
         return {
             "recipe": self.recipe.to_dict(),
             "step": self.step,

@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard: curves, a few held-out recordings as sound and as pictures, and the use of codes."""
+"""The TensorBoard logger: curves, a few held-out recordings as sound and as pictures, and the use of codes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ RANGE = (math.log(FLOOR), math.log(50.0))
 """Log magnitudes that are black and white in them."""
 
 
-class Board:
-    """The event files of a run. They grow by a few megabytes with every validation."""
+class TensorBoardLogger:
+    """Writes the event files of a run. They grow by a few megabytes with every validation."""
 
     def __init__(self, run: Path, recipe: Recipe, step: int, held_out: Sequence[Example]) -> None:
         """
@@ -54,8 +54,8 @@ class Board:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ConfigError(f"TensorBoard cannot be used ({error}); pip install tensorboard") from error
-        self.rate = recipe.model.sample_rate
-        self.recordings = _beginnings(held_out, self.rate)
+        self.sample_rate = recipe.model.sample_rate
+        self.recordings = _beginnings(held_out, self.sample_rate)
         self._writer = SummaryWriter(str(run / FOLDER), purge_step=step + 1 if step else None)
         if step == 0:
             self._writer.add_text("recipe", f"```json\n{recipe.to_json()}\n```", 0)
@@ -72,7 +72,7 @@ class Board:
             self._writer.add_scalar(f"{group}/{name.replace('@', '_at_')}", value, step)
 
     def codes(self, step: int, model: Autoencoder) -> None:
-        """How often the codes of each codebook were used of late, over their mean: 1 if all are used alike."""
+        """Log how often the codes of each codebook were used lately, over their mean: 1 if all are used alike."""
         for number, book in enumerate(model.quantizer.books, 1):
             used = book.counts / book.counts.mean().clamp_min(1e-12)
             self._writer.add_histogram(f"code_usage/stage_{number}", used.cpu(), step)
@@ -87,8 +87,8 @@ class Board:
 
     def _show(self, name: str, waveform: NDArray[np.float32], step: int) -> None:
         sound = torch.from_numpy(waveform)
-        self._writer.add_audio(name, sound[None], step, self.rate)
-        self._writer.add_image(name, spectrogram(sound, self.rate), step)
+        self._writer.add_audio(name, sound[None], step, self.sample_rate)
+        self._writer.add_image(name, spectrogram(sound, self.sample_rate), step)
 
 
 def spectrogram(waveform: Tensor, sample_rate: int) -> Tensor:
@@ -100,7 +100,7 @@ def spectrogram(waveform: Tensor, sample_rate: int) -> Tensor:
 
 
 def _decoded(model: Autoencoder, recording: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """What comes back of a recording [sample], by the bitrate [sample]."""
+    """Decode a recording [sample] after encoding it: by the bitrate [sample]."""
     if not model.config.has_codes:
         return {"without_codes": without_codes(model, recording)}
     codec = Codec(model)
@@ -111,13 +111,13 @@ def _decoded(model: Autoencoder, recording: NDArray[np.float32]) -> dict[str, ND
     }
 
 
-def _beginnings(held_out: Sequence[Example], rate: int) -> list[NDArray[np.float32]]:
+def _beginnings(held_out: Sequence[Example], sample_rate: int) -> list[NDArray[np.float32]]:
     """Waveforms [sample] of the first few recordings, as far as they are shown."""
     chosen: list[NDArray[np.float32]] = []
     for index in range(len(held_out)):
         waveform = held_out[index].waveform[0].numpy()
-        if len(waveform) >= SHORTEST_S * rate:
-            chosen.append(waveform[: round(LENGTH_S * rate)])
+        if len(waveform) >= SHORTEST_S * sample_rate:
+            chosen.append(waveform[: round(LENGTH_S * sample_rate)])
         if len(chosen) == RECORDINGS:
             break
     return chosen

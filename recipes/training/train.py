@@ -21,11 +21,10 @@ from ..data.batches import BatchSource, Example
 from ..data.shard_reader import open_source
 from ..distributed import joined
 from . import checkpoints, memory
-from .best import Best
 from .checks import check
-from .metrics_log import Logbook, Meter
+from .metrics_log import Meter, MetricsLog
 from .step import Trainer
-from .tensorboard import Board
+from .tensorboard import TensorBoardLogger
 from .validation import validate
 
 EARLY_STEPS = (1, 2, 5, 10)
@@ -33,7 +32,7 @@ EARLY_STEPS = (1, 2, 5, 10)
 
 
 class Display(Protocol):
-    """Where a run shows how it goes."""
+    """Interface of a display of training progress."""
 
     def message(self, text: str) -> None:
         """One line of news."""
@@ -124,7 +123,7 @@ def train(
 
 def fine_tuning(recipe: Recipe) -> Recipe:
     """The recipe for a run that begins with trained weights: codebooks and spectral losses are in from the start."""
-    loss = recipe.loss.model_copy(update={"handover_start": 0, "handover_steps": 0})
+    loss = recipe.loss.model_copy(update={"schedule_start": 0, "schedule_steps": 0})
     quantizer = recipe.quantizer.model_copy(update={"start_step": 0})
     return recipe.model_copy(update={"loss": loss, "quantizer": quantizer})
 
@@ -138,8 +137,8 @@ def _loop(trainer: Trainer, source: BatchSource, out: Path, display: Display, in
     if not trainer.world.leads:
         deque(steps, maxlen=0)
         return
-    keeper = Best(out, run.best_by)
-    with Logbook(out, began, _board(trainer, source, out, display)) as log:
+    best = checkpoints.BestCheckpoint(out, run.best_by)
+    with MetricsLog(out, began, _tensorboard(trainer, source, out, display)) as log:
         for metrics_of_step in steps:
             meter.add(metrics_of_step)
             if trainer.step % run.log_every == 0 or trainer.step - began in EARLY_STEPS:
@@ -152,8 +151,8 @@ def _loop(trainer: Trainer, source: BatchSource, out: Path, display: Display, in
                 scores = validate(trainer.averaged, source.held_out, quantizes)
                 log.validation(trainer.step, scores, trainer.averaged, quantizes)
                 display.validation(trainer.step, scores)
-                if quantizes and keeper.offer(scores, trainer.state()):
-                    display.message(f"step {trainer.step} is the best so far by {run.best_by}: {keeper.value:.4g}")
+                if quantizes and best.offer(scores, trainer.state()):
+                    display.message(f"step {trainer.step} is the best so far by {run.best_by}: {best.value:.4g}")
                 meter.restart()
             if time.monotonic() - saved > 60 * run.checkpoint_minutes:
                 checkpoints.save(out, trainer.state())
@@ -181,12 +180,12 @@ def _steps(
             return
 
 
-def _board(trainer: Trainer, source: BatchSource, out: Path, display: Display) -> Board | None:
-    """The run's board, unless it is not wanted or TensorBoard is not installed."""
+def _tensorboard(trainer: Trainer, source: BatchSource, out: Path, display: Display) -> TensorBoardLogger | None:
+    """The TensorBoard logger of the run, unless it is not wanted or TensorBoard is not installed."""
     if not trainer.recipe.run.tensorboard:
         return None
     try:
-        return Board(out, trainer.recipe, trainer.step, source.held_out)
+        return TensorBoardLogger(out, trainer.recipe, trainer.step, source.held_out)
     except ConfigError as error:
         display.message(f"no event files: {error}, or set run.tensorboard=false")
         return None

@@ -67,7 +67,7 @@ def validate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool)
 def decoder_inputs(
     model: Autoencoder, waveform: NDArray[np.float32], quantizes: bool
 ) -> tuple[dict[int, torch.Tensor], torch.Tensor | None]:
-    """What the decoder gets of [sample] with each of the `listened_to` stages, and the codes, if there are any.
+    """Decoder inputs for a recording [sample] with each of the `listened_to` stages, and the codes, if there are any.
 
     Returns:
         Latents [1, dim, frame] by the number of stages, 0 without codes; codes of all stages [1, stage, frame].
@@ -88,7 +88,7 @@ def listened_to(config: ModelConfig) -> list[int]:
 
 @torch.no_grad()
 def without_codes(model: Autoencoder, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What comes back of [sample] through a model whose bottleneck has no codes [sample]."""
+    """Encode and decode [sample] with a model whose bottleneck has no codes [sample]."""
     latents = _encode(model, waveform, next(model.parameters()).device)
     decoded: NDArray[np.float32] = _decode(model, model.quantizer(latents).latents, len(waveform))[0].cpu().numpy()
     return decoded

@@ -12,7 +12,7 @@ from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
 from vqcodec.models.layers import ConvNeXtBlock
 
-from ..config import sizes_that_differ
+from ..loading import sizes_that_differ
 
 MAY_GROW = (
     "encoder_blocks",

@@ -446,11 +446,11 @@ def test_the_input_as_output(run: Run, speech: Path, tmp_path: Path) -> None:
 def test_impossible_targets(run: Run, speech: Path, encoded: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.iterdir())
-    for target, words in {"folder": "is a folder", "nowhere/a.vq": "no folder"}.items():
+    for target, words in {"folder": "is a folder", "nowhere/a.vq": "nowhere is not a folder"}.items():
         assert words in one_error(run("encode", speech, tmp_path / target, "--model", MODEL, code=1))
     for name in ("back", "back.docx"):
         assert "choose one of" in one_error(run("decode", encoded, tmp_path / name, "--model", MODEL, code=1))
-    assert "no format 'docx'" in one_error(
+    assert "unknown format 'docx'" in one_error(
         run("decode", encoded, tmp_path / "back", "--format", "docx", "--model", MODEL, code=1)
     )
     assert sorted(tmp_path.iterdir()) == before
@@ -537,7 +537,7 @@ TINY = (
     *("model.name=tiny", "model.latent_dim=8", "model.num_stages=2", "model.codebook_size=16"),
     *("model.encoder_width=16", "model.encoder_blocks=1", "model.decoder_width=16", "model.decoder_blocks=1"),
     *("data.batch_size=2", "data.crop_s=0.25", "data.workers=0", "data.validation_s=1.0"),
-    *("quantizer.start_step=2", "quantizer.kmeans_batches=4", "loss.handover_start=4", "loss.handover_steps=2"),
+    *("quantizer.start_step=2", "quantizer.kmeans_batches=4", "loss.schedule_start=4", "loss.schedule_steps=2"),
     *("run.steps=8", "run.log_every=2", "run.validate_every=4"),
 )
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 from synthetic import voice
 from vqcodec import Codec, Encoded
 from vqcodec.bitstream import KINDS, PEELABLE
-from vqcodec.cli.messages import reported
 from vqcodec.cli.peel import peel
+from vqcodec.cli.terminal.messages import reported
 
 CODEC = Codec.load(Path(__file__).parents[1] / "golden" / "tiny.safetensors", "cpu")
 ENCODED = CODEC.encode(voice(1.0), stages=4)

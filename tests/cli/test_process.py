@@ -104,7 +104,7 @@ def test_usage_names_the_command(tmp_path: Path) -> None:
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     output, errors = run("encode", "missing.wav", "a.vq", "--model", MODEL, code=1, cwd=tmp_path)
     assert output == b""
-    assert errors == "vqcodec: error: missing.wav: there is no such file\n"
+    assert errors == "vqcodec: error: missing.wav: no such file\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -54,7 +54,7 @@ def test_a_table_and_a_report(recordings: Path, tmp_path: Path) -> None:
     [
         (("--bits", "ten"), 2, "bits are whole numbers"),
         (("--bits", "0"), 1, "0 bits a vector are not between 1 and 4096"),
-        (("--kinds", "none"), 1, "there is no quantizer 'none'"),
+        (("--kinds", "none"), 1, "unknown quantizer 'none'"),
         (("--minutes", "-1"), 1, "minutes is -1.0, not a positive number"),
         (("--fit", "nowhere"), 1, "nowhere: no such folder"),
         (("--model", "nothing"), 1, "there is no model 'nothing'"),

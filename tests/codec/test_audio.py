@@ -162,7 +162,7 @@ def test_crops(tmp_path: Path, name: str) -> None:
             crop = reader.read(start, samples)
             np.testing.assert_allclose(crop, whole[:, start : start + samples], atol=1e-6)
         for start in (-1, 80001):
-            with pytest.raises(AudioError, match=f"there is no sample {start}"):
+            with pytest.raises(AudioError, match=f"sample {start} does not exist"):
                 reader.read(start, 1)
 
 
@@ -415,10 +415,10 @@ def test_standard_input_to_standard_output() -> None:
 
 def test_unknown_formats_name_the_choices(tmp_path: Path) -> None:
     silence = np.zeros((1, 10), np.float32)
-    for name, problem in {"x.xyz": "suffix '.xyz' is no sound format", "x": "has no suffix"}.items():
+    for name, problem in {"x.xyz": "suffix '.xyz' is not a sound format", "x": "has no suffix"}.items():
         with pytest.raises(AudioError, match=rf"{problem}; choose one of wav, flac, ogg"):
             audio.write(tmp_path / name, silence, 16000)
-    with pytest.raises(AudioError, match="no format 'xyz'; choose one of wav"):
+    with pytest.raises(AudioError, match="unknown format 'xyz'; choose one of wav"):
         audio.write(io.BytesIO(), silence, 16000, format="xyz")
     with pytest.raises(AudioError, match=r"cannot write .*x\.wav"):
         audio.write(tmp_path / "x.wav", silence, 16000, subtype="VORBIS")

@@ -79,8 +79,8 @@ def test_impossible_targets(tmp_path: Path, force: bool) -> None:
     (tmp_path / "file").write_bytes(b"old")
     for name, problem in {
         "": "is a folder",
-        "none/out": "there is no folder",
-        "file/out": "there is no folder",
+        "none/out": "none is not a folder",
+        "file/out": "file is not a folder",
         "nul\0l": "cannot write",
         "x" * 300: "cannot write",
     }.items():

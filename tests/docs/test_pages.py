@@ -77,10 +77,10 @@ def test_paths_of_the_code(page: Path) -> None:
 def test_rotten_links_and_paths_are_noticed() -> None:
     good = "[a](architecture.md#five-questions) [b](#layout) [c](https://example.org/nothing)"
     assert faults_of_links(OF_CODE[0], good + " [d](gone.md) [e](#gone)") == ["gone.md", "#gone"]
-    good = "`models/bottlenecks/` `recipes/metrics.py:METRICS`"
-    assert faults_of_paths(good + " `codec/gone.py` `recipes/metrics.py:gone`") == [
+    good = "`models/bottlenecks/` `recipes/metrics/table.py:METRICS`"
+    assert faults_of_paths(good + " `codec/gone.py` `recipes/metrics/table.py:gone`") == [
         "codec/gone.py:",
-        "recipes/metrics.py:gone",
+        "recipes/metrics/table.py:gone",
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from vqcodec.models import registry
-from vqcodec.recipes.results import Summary
+from vqcodec.recipes.evaluation.results import SystemSummary
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -27,7 +27,7 @@ def test_measurements_that_do_not_say_what_the_model_was_trained_on(tmp_path: Pa
     pytest.importorskip("matplotlib", reason="the eval extra is not installed")
     script = runpy.run_path(str(DOCS / "make_results.py"))
     content = json.loads((DOCS / "results" / "eval.json").read_text("utf-8"))
-    summaries = TypeAdapter(list[Summary]).validate_python(content["systems"])
+    summaries = TypeAdapter(list[SystemSummary]).validate_python(content["systems"])
     marked = script["quality"](content, summaries)
     content["model"].pop("trained_on_scores", None)
     plain = script["quality"](content, summaries)

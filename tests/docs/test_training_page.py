@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 
-from vqcodec.recipes import config
+from vqcodec.recipes import config, loading
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "training.md"
@@ -38,7 +38,7 @@ def test_defaults_can_be_written_into_a_recipe(script: dict[str, Any]) -> None:
         for setting in settings
         if setting.default is not None
     ]
-    assert config.change(config.load("tiny"), settings) == config.Recipe()
+    assert loading.change(loading.load("tiny"), settings) == config.Recipe()
 
 
 def test_a_setting_without_a_meaning_is_an_error(script: dict[str, Any]) -> None:

@@ -287,7 +287,7 @@ def test_find(shipped: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "../golden", "", "golden.safetensors"])
 def test_find_nothing(shipped: Path, name: str) -> None:
-    with pytest.raises(ModelMismatch, match=r"there is no model .*choose golden or"):
+    with pytest.raises(ModelMismatch, match=r"unknown model .*choose golden or"):
         registry.find(name)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import programs, rates
-from .base import Coded, Unavailable
+from .base import Coded, System, Unavailable
 from .signals import Signal, fitted, padded, read, resample, write
 
 DEFAULT_KBPS = (6.6, 8.85, 12.65, 23.85)
@@ -20,7 +20,7 @@ _FFMPEG = ("ffmpeg", "-nostdin", "-v", "error", "-y", "-threads", "1")
 
 
 @dataclass(frozen=True)
-class AmrWb:
+class AmrWb(System):
     """AMR-WB without discontinuous transmission.
 
     Counts the bytes of the frames as RFC 4867 stores them, without the nine at the start of a file. That is 0.4 to
@@ -42,22 +42,18 @@ class AmrWb:
 
     @property
     def name(self) -> str:
-        """As in `System`."""
         return f"amrwb-{self.rate_kbps:g}"
 
     @property
     def setting(self) -> str:
-        """As in `System`."""
         return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:
-        """As in `System`."""
         ffmpeg = programs.version("ffmpeg", r"ffmpeg version (\S+)", programs.says("ffmpeg", "-version"))
         return f"{ffmpeg} ({_ENCODER})"
 
     def run(self, waveform: Signal, sample_rate: int, folder: Path) -> Coded:
-        """As `System.run`."""
         sound, coded, decoded = folder / "in.wav", folder / "coded.amr", folder / "out.wav"
         write(sound, padded(resample(waveform, sample_rate, _RATE), _DELAY), _RATE)
         bitrate_bps = str(round(1000 * self.rate_kbps))

@@ -1,4 +1,4 @@
-"""What a system is, and what it returns."""
+"""The interface of a system that is compared, and its return value."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class System(Protocol):
 
     @property
     def codec(self) -> str:
-        """What its settings have in common, as the name of a curve: "Opus"."""
+        """Name of the codec without its settings, for a curve: "Opus"."""
 
     @property
     def setting(self) -> str:
@@ -48,7 +48,7 @@ class System(Protocol):
 
     @property
     def version(self) -> str:
-        """Of the program or the weights."""
+        """Version of the program or the weights."""
 
     def run(self, waveform: NDArray[np.float32], sample_rate: int, folder: Path) -> Coded:
         """Encode and decode.

@@ -1,4 +1,4 @@
-"""What no codec can beat: the reference itself, and the reference with less bandwidth."""
+"""Upper limits for any codec: the reference itself, and the reference with less bandwidth."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from vqcodec.errors import ConfigError
 
-from .base import Coded
+from .base import Coded, System
 from .signals import Signal, checked, fitted, resample
 
 _PCM_BYTES = 2  # of a sample of 16 bits
 
 
 @dataclass(frozen=True)
-class Reference:
+class Reference(System):
     """The waveform as it is. Counts the bytes of 16-bit PCM."""
 
     name = "reference"
@@ -28,7 +28,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Band:
+class Band(System):
     """The waveform limited to a bandwidth, by resampling to twice as many samples a second and back.
 
     Counts the bytes of 16-bit PCM at the lower rate. A bandwidth that the waveform does not have changes nothing.
@@ -51,16 +51,13 @@ class Band:
 
     @property
     def name(self) -> str:
-        """As in `System`."""
         return f"band-{self.bandwidth_khz:g}"
 
     @property
     def setting(self) -> str:
-        """As in `System`."""
         return f"{self.bandwidth_khz:g} kHz"
 
     def run(self, waveform: Signal, sample_rate: int, folder: Path) -> Coded:
-        """As `System.run`."""
         rate = min(round(2000 * self.bandwidth_khz), sample_rate)
         narrow = resample(waveform, sample_rate, rate)
         wide = fitted(narrow, 0, rate, sample_rate, len(waveform))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import programs, rates
-from .base import Coded
+from .base import Coded, System
 from .signals import Signal, fitted, padded, resample
 
 DEFAULT_KBPS = (0.7, 1.2, 2.4, 3.2)
@@ -19,7 +19,7 @@ _TOP = 1 << 15  # 16-bit samples lie in [-_TOP, _TOP)
 
 
 class _Mode(NamedTuple):
-    """What c2enc calls a mode, its frame in samples and bits, and its delay in samples.
+    """A mode of c2enc: its name, its frame in samples and bits, and its delay in samples.
 
     The delay is half of the analysis window of 40 ms, and 10 ms more where the decoder interpolates from the last
     frame to this one, rather than up to this one.
@@ -43,7 +43,7 @@ _MODES = {
 
 
 @dataclass(frozen=True)
-class Codec2:
+class Codec2(System):
     """Codec 2: narrowband, a parametric codec that does not keep the waveform.
 
     Counts the bits of its frames, packed without gaps, as radios send them; c2enc fills each frame to whole bytes.
@@ -64,21 +64,17 @@ class Codec2:
 
     @property
     def name(self) -> str:
-        """As in `System`."""
         return f"codec2-{self.rate_kbps:g}"
 
     @property
     def setting(self) -> str:
-        """As in `System`."""
         return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:
-        """As in `System`."""
         return programs.debian_version("c2enc", "codec2")
 
     def run(self, waveform: Signal, sample_rate: int, folder: Path) -> Coded:
-        """As `System.run`."""
         mode = _MODES[self.rate_kbps]
         # A name that ends in .c2 would mean a file with a header.
         sound, coded, decoded = folder / "in.raw", folder / "coded.bin", folder / "out.raw"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import programs, rates
-from .base import Coded
+from .base import Coded, System
 from .signals import Signal, fitted, read, resample, write
 
 DEFAULT_KBPS = (16.0, 24.0, 32.0)
@@ -19,7 +19,7 @@ _LENGTH_BYTES = 2  # before each frame
 
 
 @dataclass(frozen=True)
-class Lc3:
+class Lc3(System):
     """LC3 at 16 kHz, in frames of 10 ms.
 
     Counts the bytes of the frames, without the file's header and the length before each frame. dlc3 takes the
@@ -41,21 +41,17 @@ class Lc3:
 
     @property
     def name(self) -> str:
-        """As in `System`."""
         return f"lc3-{self.rate_kbps:g}"
 
     @property
     def setting(self) -> str:
-        """As in `System`."""
         return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:
-        """As in `System`."""
         return programs.debian_version("elc3", "liblc3-tools")
 
     def run(self, waveform: Signal, sample_rate: int, folder: Path) -> Coded:
-        """As `System.run`."""
         sound, coded, decoded = folder / "in.wav", folder / "coded.lc3", folder / "out.wav"
         write(sound, resample(waveform, sample_rate, _RATE), _RATE)
         encode_s = programs.run(["elc3", "-b", str(round(1000 * self.rate_kbps)), sound, coded])

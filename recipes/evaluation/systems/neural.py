@@ -23,7 +23,7 @@ import numpy as np
 from vqcodec.errors import ConfigError
 
 from . import rates
-from .base import Coded, Unavailable
+from .base import Coded, System, Unavailable
 from .signals import Signal, fitted, resample
 
 _TOLERANCE = 0.01  # of a bitrate, which is rarely a round number
@@ -31,7 +31,7 @@ _SCALE_BITS = 32  # of the loudness that EnCodec sends with each chunk where its
 
 
 @dataclass(frozen=True)
-class Neural(ABC):
+class Neural(System, ABC):
     """A neural codec at one bitrate, on the CPU. Times are those of one thread if torch is set to one.
 
     Counts codes x log2(codebook size) bits, rounded up to bytes: there is no header and no container.
@@ -87,7 +87,6 @@ class Neural(ABC):
 
     @property
     def setting(self) -> str:
-        """As in `System`."""
         return f"{self._exact_kbps:.3g} kbit/s"
 
     @property

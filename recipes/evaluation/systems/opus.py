@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import ogg, programs, rates
-from .base import Coded
+from .base import Coded, System
 from .signals import Signal, fitted, read, resample, write
 
 DEFAULT_KBPS = (6.0, 9.0, 12.0, 16.0, 24.0)
@@ -18,7 +18,7 @@ _SET_BANDWIDTH = "4008=1103"  # OPUS_SET_BANDWIDTH, OPUS_BANDWIDTH_WIDEBAND
 
 
 @dataclass(frozen=True)
-class Opus:
+class Opus(System):
     """Opus with its defaults: variable bitrate, highest complexity, frames of 20 ms.
 
     Counts the bytes of the Opus packets, without Ogg's pages and the two header packets. opusdec takes the delay
@@ -41,29 +41,24 @@ class Opus:
 
     @property
     def name(self) -> str:
-        """As in `System`."""
         return f"opus{'_wb' if self.wideband else ''}-{self.rate_kbps:g}"
 
     @property
     def codec(self) -> str:
-        """As in `System`."""
         return "Opus wideband" if self.wideband else "Opus"
 
     @property
     def setting(self) -> str:
-        """As in `System`."""
         return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:
-        """As in `System`."""
         said = programs.says("opusenc", "--version")
         program = programs.version("opusenc", r"opus-tools (\S+)", said)
         library = programs.version("libopus", r"libopus (\d[^\s,)]*)", said)
         return f"{program} ({library})"
 
     def run(self, waveform: Signal, sample_rate: int, folder: Path) -> Coded:
-        """As `System.run`."""
         sound, coded, decoded = folder / "in.wav", folder / "coded.opus", folder / "out.wav"
         write(sound, resample(waveform, sample_rate, _RATE), _RATE)
         options = ["--set-ctl-int", _SET_BANDWIDTH] if self.wideband else []

@@ -1,4 +1,4 @@
-"""What a user writes, "opus:6,9,12" -> systems."""
+"""Parsing of systems as a user writes them: "opus:6,9,12"."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def parse(spec: str) -> list[System]:
         folder, numbers = _folder(spec, rest)
         return _each_once(neural.systems(name, folder, numbers))
     if name not in _FAMILIES:
-        raise ConfigError(f"there is no codec {name!r} to compare with{_hint(name)}")
+        raise ConfigError(f"unknown codec {name!r}{_hint(name)}")
     family = _FAMILIES[name]
     numbers = _numbers(spec, rest) if colon else family.default
     systems = _each_once([family.make(number) for number in numbers])

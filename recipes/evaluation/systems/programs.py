@@ -51,7 +51,7 @@ def run(command: Sequence[str | Path]) -> float:
 
 @functools.cache
 def says(program: str, *arguments: str) -> str:
-    """What a program writes to standard output or, failing that, to standard error; "" if it cannot be started."""
+    """Return the standard output of a program or, if empty, its standard error; "" if it cannot be started."""
     try:
         done = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, env=_environment())
     except OSError:
@@ -66,7 +66,7 @@ def version(program: str, pattern: str, text: str) -> str:
 
 
 def debian_version(program: str, package: str) -> str:
-    """The same for a program that does not tell: the version of its Debian package, where there is one."""
+    """Return the version of a program's Debian package, for programs that do not report it themselves."""
     return version(program, r"^(\S+)$", says("dpkg-query", "--show", "--showformat=${Version}", package))
 
 
@@ -77,7 +77,7 @@ def last_line(said: bytes) -> str:
 
 
 def _started(command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
-    """In a process group of its own, so that Ctrl-C reaches us and not the program, which would fail of it."""
+    """Start a program in a process group of its own, so that Ctrl-C does not reach it."""
     nothing = subprocess.DEVNULL
     try:
         return subprocess.Popen(

@@ -45,13 +45,13 @@ def padded(signal: Signal, silence: int, multiple: int = 1) -> Signal:
     return np.pad(signal, (0, silence + -length % multiple))
 
 
-def fitted(decoded: Signal, delay: int, rate: int, sample_rate: int, length: int) -> Signal:
-    """What a decoder gave -> [length] at `sample_rate`.
+def fitted(decoded: Signal, delay: int, decoder_rate: int, sample_rate: int, length: int) -> Signal:
+    """Cut the output of a decoder to [length] at `sample_rate`, without its delay.
 
     Args:
-        decoded: [sample] at `rate`.
-        delay: samples at `rate` by which it lags behind the input.
-        rate, sample_rate: of the decoder and of the result, in Hz.
+        decoded: [sample] at `decoder_rate`.
+        delay: samples at `decoder_rate` by which it lags behind the input.
+        decoder_rate, sample_rate: of the decoder and of the result, in Hz.
         length: of the result. A few samples that are missing at the end become zeros.
 
     Raises:
@@ -59,16 +59,16 @@ def fitted(decoded: Signal, delay: int, rate: int, sample_rate: int, length: int
     """
     if len(decoded) <= delay:
         decoded = np.zeros(delay + 1, np.float32)
-    signal = resample(decoded[delay:], rate, sample_rate)[:length]
+    signal = resample(decoded[delay:], decoder_rate, sample_rate)[:length]
     missing = length - len(signal)
     if missing > _MISSING_S * sample_rate:
         raise AudioError(f"the decoder returned {len(signal)} of {length} samples")
     return np.pad(signal, (0, missing))
 
 
-def write(path: Path, signal: Signal, rate: int) -> None:
+def write(path: Path, signal: Signal, sample_rate: int) -> None:
     """Write [sample] to a 16-bit WAV file; what lies beyond [-1, 1] is clipped."""
-    audio.write(path, signal[None], rate)
+    audio.write(path, signal[None], sample_rate)
 
 
 def read(path: Path) -> Signal:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import ogg, programs, rates
-from .base import Coded
+from .base import Coded, System
 from .signals import Signal, fitted, padded, read, resample, write
 
 DEFAULT_KBPS = (3.95, 5.75, 9.8, 16.8, 27.8)
@@ -18,7 +18,7 @@ _ENCODER_DELAY, _DECODER_DELAY = 143, 80  # in samples, as the library's SPEEX_G
 
 
 @dataclass(frozen=True)
-class Speex:
+class Speex(System):
     """Speex at 16 kHz and a constant bitrate, one frame of 20 ms to a packet.
 
     Counts the bytes of the Speex packets, without Ogg's pages and the two header packets.
@@ -39,21 +39,17 @@ class Speex:
 
     @property
     def name(self) -> str:
-        """As in `System`."""
         return f"speex-{self.rate_kbps:g}"
 
     @property
     def setting(self) -> str:
-        """As in `System`."""
         return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:
-        """As in `System`."""
         return programs.version("speexenc", r"version (\S+)", programs.says("speexenc", "--version"))
 
     def run(self, waveform: Signal, sample_rate: int, folder: Path) -> Coded:
-        """As `System.run`."""
         sound, coded, decoded = folder / "in.wav", folder / "coded.spx", folder / "out.wav"
         write(sound, padded(resample(waveform, sample_rate, _RATE), _ENCODER_DELAY), _RATE)
         quality = str(_QUALITIES_KBPS.index(self.rate_kbps))

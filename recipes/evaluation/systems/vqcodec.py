@@ -16,7 +16,7 @@ from vqcodec.models import registry
 from vqcodec.models.config import DEFAULT_EFFORT
 
 from . import rates
-from .base import Coded
+from .base import Coded, System
 from .signals import Signal, checked, fitted, read
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vqcodec:
+class Vqcodec(System):
     """One model of vqcodec at one number of stages, on the CPU.
 
     Counts the bytes of the `.vq` file, header and all. Times are those of one thread if torch is set to one.
@@ -62,23 +62,19 @@ class Vqcodec:
 
     @property
     def codec(self) -> str:
-        """As in `System`."""
         effort = "" if self.effort == DEFAULT_EFFORT else f", effort {self.effort}"
         return f"vqcodec {_info(self.model).name}{effort}"
 
     @property
     def setting(self) -> str:
-        """As in `System`."""
         return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:
-        """As in `System`."""
         info = _info(self.model)
         return f"{info.name} {info.fingerprint[:12]}"
 
     def run(self, waveform: Signal, sample_rate: int, folder: Path) -> Coded:
-        """As `System.run`."""
         from vqcodec.codec import Encoded
 
         codec = _codec(self.model)

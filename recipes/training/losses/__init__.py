@@ -1,1 +1,1 @@
-"""What the codec learns from, besides the discriminators: spectra, models of hearing, and the shape of its latents."""
+"""Losses of the codec besides the discriminators: spectra, models of hearing, and the shape of its latents."""

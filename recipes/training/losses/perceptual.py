@@ -1,7 +1,8 @@
 """Losses that weigh an error as the ear does, after standard measures: STOI, PESQ and ViSQOL. Lower is better.
 
 They are close to those measures, not equal to them: all is differentiable, nothing is aligned in time, and any sample
-rate will do. A measure that was trained on is no judge any more: look at others too (DNSMOS, word errors, listening).
+rate will do. A measure that was trained on is no longer an independent judge: look at others too (DNSMOS, word
+errors, listening).
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def _audible(target: Tensor) -> Tensor:
-    """Which items are no silence [batch]."""
+    """Mask of the items that are not silent [batch]."""
     return target.square().mean(1).sqrt() > AUDIBLE_RMS
 
 

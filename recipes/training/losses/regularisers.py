@@ -1,6 +1,6 @@
-"""What may be asked of the latents beside a good reconstruction, whatever the bottleneck; lower is better.
+"""Losses of the latents beside reconstruction, for any bottleneck; lower is better.
 
-The third of the classical ones, denoising, is no loss: there the input is noisy and the target clean (see
+The third of the classical ones, denoising, is not a loss: there the input is noisy and the target clean (see
 `AugmentConfig.denoise`).
 """
 

@@ -42,7 +42,7 @@ def signed_error(coefficients: Tensor, target: Tensor, focus: float, energy: Ten
 
 
 def signed_energy(target: Tensor, focus: float) -> Tensor:
-    """What `signed_error` is relative to: the weighted energy of the coefficients []."""
+    """Normalisation of `signed_error`: the weighted energy of the coefficients []."""
     return (_emphasis(target, focus) * target.square()).sum()
 
 
@@ -68,7 +68,7 @@ class SpectralLosses(NamedTuple):
 
 
 class SpectralFeatures(NamedTuple):
-    """What the spectral losses compare, a tensor [..., bin, frame] for each window (two of them for `complex`)."""
+    """Features of the spectral losses, a tensor [..., bin, frame] for each window (two of them for `complex`)."""
 
     mel: list[Tensor]
     magnitude: list[Tensor]

@@ -118,7 +118,7 @@ def test_every_kind_has_a_configuration() -> None:
     for kind, config in CONFIGS.items():
         made = config.kind.build(config)
         assert made.kind == kind
-        assert made.needs_codebooks is made.learns is (kind in LEARNT)
+        assert made.needs_codebooks is bool(made.books) is (kind in LEARNT)
         assert made.code_vectors == config.code_vectors
 
 

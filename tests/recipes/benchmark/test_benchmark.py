@@ -25,14 +25,15 @@ from vqcodec.models.config import DEFAULT_EFFORT, ModelConfig
 from vqcodec.recipes import benchmark, parallel
 from vqcodec.recipes.benchmark import arithmetic, compare, machine, neural, processes, report, steps, streaming, tables
 from vqcodec.recipes.benchmark.measurement import Figure, figure
-from vqcodec.recipes.benchmark.report import Report
-from vqcodec.recipes.benchmark.settings import QUICK, Settings
+from vqcodec.recipes.benchmark.report import BenchmarkReport
+from vqcodec.recipes.benchmark.settings import QUICK, BenchmarkSettings
 from vqcodec.recipes.benchmark.subject import Subject, voice
 from vqcodec.recipes.benchmark.timing import Place, Skipped, Stopwatch, Task, interleaved
+from vqcodec.recipes.flops import macs_per_s
 
 MODEL = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 CPU = Place("cpu", 1)
-SMALL = Settings(seconds=1.0, bitrates=(0.6, 0.9), repeat=2, neural=False, processes=False)
+SMALL = BenchmarkSettings(seconds=1.0, bitrates=(0.6, 0.9), repeat=2, neural=False, processes=False)
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +47,21 @@ def small_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def measured() -> Report:
+def measured() -> BenchmarkReport:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arithmetic, "SIZES", {"cpu": (32, 64)})
         return benchmark.run(MODEL, SMALL)
 
 
-def of(found: Report, group: str) -> dict[tuple[str, str], Figure]:
+def of(found: BenchmarkReport, group: str) -> dict[tuple[str, str], Figure]:
     return {(each.name, each.setting): each for each in found.figures if each.group == group}
 
 
-def made(*figures: Figure, **changes: Any) -> Report:
+def made(*figures: Figure, **changes: Any) -> BenchmarkReport:
     """A report of these figures."""
     model = report.ModelFacts(name="tiny", fingerprint="ab" * 32, parameters=1000, sample_rate=16_000)
     facts = machine.facts(["cpu"])
-    whole = Report(machine=facts, model=model, settings=SMALL, figures=figures, skipped=())
+    whole = BenchmarkReport(machine=facts, model=model, settings=SMALL, figures=figures, skipped=())
     return dataclasses.replace(whole, **changes)
 
 
@@ -112,7 +113,7 @@ CONFIGS = {
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_operations_are_those_of_the_sizes(config: ModelConfig) -> None:
     codec = Codec(Autoencoder(config).eval(), fingerprint="00" * 32)
-    counted = arithmetic.macs_per_s(codec, stages=2)
+    counted = macs_per_s(codec, stages=2)
     searches = (1 + DEFAULT_EFFORT) * config.codebook_size  # one candidate at the first stage, more at the second
     assert counted["encode"] == pytest.approx(encoder_macs(config) + searches * search_macs(config))
     assert counted["decode"] == pytest.approx(decoder_macs(config))
@@ -211,7 +212,7 @@ def test_a_figure_has_the_best_and_the_median(better: Any, best: float, spread: 
 # A whole run.
 
 
-def test_a_run_has_every_figure_once(measured: Report) -> None:
+def test_a_run_has_every_figure_once(measured: BenchmarkReport) -> None:
     keys = [each.key for each in measured.figures]
     assert len(set(keys)) == len(keys)
     rates = ("0.6 kbit/s", "0.9 kbit/s")
@@ -227,7 +228,7 @@ def test_a_run_has_every_figure_once(measured: Report) -> None:
     assert {each.count for each in of(measured, "whole").values()} == {SMALL.repeat}
 
 
-def test_figures_are_sane(measured: Report, codec: Codec) -> None:
+def test_figures_are_sane(measured: BenchmarkReport, codec: Codec) -> None:
     for each in measured.figures:
         assert math.isfinite(each.best) and math.isfinite(each.median)
         if not each.name.endswith("rest"):
@@ -243,7 +244,7 @@ def test_figures_are_sane(measured: Report, codec: Codec) -> None:
         assert lags[f"{direction}, p50"] <= lags[f"{direction}, p99"]
 
 
-def test_steps_and_rest_are_the_whole(measured: Report) -> None:
+def test_steps_and_rest_are_the_whole(measured: BenchmarkReport) -> None:
     found = of(measured, "steps")
     ((rate,),) = [{setting for _, setting in found}]
     for direction in ("encode", "decode"):
@@ -251,7 +252,7 @@ def test_steps_and_rest_are_the_whole(measured: Report) -> None:
         assert total_ms == pytest.approx(1000 / of(measured, "whole")[direction, rate].best)
 
 
-def test_the_share_of_the_peak_follows_from_the_others(measured: Report) -> None:
+def test_the_share_of_the_peak_follows_from_the_others(measured: BenchmarkReport) -> None:
     found = of(measured, "arithmetic")
     peak = found[arithmetic.PEAK, ""].best
     ((rate,),) = [{setting for _, setting in found if setting}]
@@ -270,11 +271,11 @@ def test_progress_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_places_and_rates() -> None:
-    subject = Subject(MODEL, Settings(threads=(1, 2, 1), bitrates=(0.1, 0.11, 1.0, 99.0)))
+    subject = Subject(MODEL, BenchmarkSettings(threads=(1, 2, 1), bitrates=(0.1, 0.11, 1.0, 99.0)))
     assert [str(place) for place in subject.places] == ["cpu, 1 thread", "cpu, 2 threads"]
     top = subject.codec.num_stages
-    assert [rate.stages for rate in subject.rates] == sorted({1, subject.codec.stages_for(1000), top})
-    assert subject.rate == subject.rates[1]
+    assert [bitrate.stages for bitrate in subject.bitrates] == sorted({1, subject.codec.stages_for(1000), top})
+    assert subject.bitrate == subject.bitrates[1]
 
 
 def test_no_such_model() -> None:
@@ -296,7 +297,7 @@ def test_no_such_model() -> None:
 )
 def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Settings(**changes)
+        BenchmarkSettings(**changes)
 
 
 def test_an_unusable_device() -> None:
@@ -418,13 +419,13 @@ def test_without_transformers_it_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 # The report as JSON.
 
 
-def test_a_report_comes_back_whole(measured: Report, tmp_path: Path) -> None:
+def test_a_report_comes_back_whole(measured: BenchmarkReport, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(report.to_json(measured))
     assert report.load(path) == measured
 
 
-def test_the_json_is_as_documented(measured: Report) -> None:
+def test_the_json_is_as_documented(measured: BenchmarkReport) -> None:
     values = json.loads(report.to_json(measured))
     assert (values["format"], values["version"]) == ("vqcodec bench", 1)
     assert set(values) == {"format", "version", "machine", "model", "settings", "figures", "skipped"}
@@ -435,7 +436,7 @@ def test_the_json_is_as_documented(measured: Report) -> None:
     assert values["model"]["name"] == "golden"
 
 
-def test_what_it_does_not_know_is_ignored(measured: Report, tmp_path: Path) -> None:
+def test_what_it_does_not_know_is_ignored(measured: BenchmarkReport, tmp_path: Path) -> None:
     values = json.loads(report.to_json(measured))
     values["weather"] = values["figures"][0]["weather"] = "fair"
     path = tmp_path / "a.json"
@@ -455,8 +456,8 @@ def spoilt(change: Callable[[Any], None]) -> bytes:
         (b"", "is no JSON"),
         (b"\xff{", "is no JSON"),
         (b"[" * 100_000, "is no JSON"),
-        (b"[]", "is no report of vqcodec bench; give a file that vqcodec bench --json wrote"),
-        (b'{"format": "something"}', "is no report of vqcodec bench"),
+        (b"[]", "is not a report of vqcodec bench; give a file that vqcodec bench --json wrote"),
+        (b'{"format": "something"}', "is not a report of vqcodec bench"),
         (b'{"format": "vqcodec bench", "version": 2}', "version 2 of the report is unknown, this vqcodec reads 1"),
         (b'{"format": "vqcodec bench", "version": 1}', "machine: Field required"),
         (spoilt(lambda v: v["figures"][0].pop("best")), "figures.0.best: Field required"),
@@ -541,7 +542,7 @@ def test_what_else_differs_is_said() -> None:
 # How it looks.
 
 
-def test_tables_show_every_group(measured: Report) -> None:
+def test_tables_show_every_group(measured: BenchmarkReport) -> None:
     titles = [table.title for table in tables.tables(measured)]
     assert [title.partition(" ")[0] for title in titles] == ["Benchmark", "Whole", "Steps", "Streaming", "Arithmetic"]
     for table in tables.tables(measured):
@@ -655,7 +656,7 @@ def test_what_cannot_be_compared_is_refused_at_once(never_measured: None, tmp_pa
     path = tmp_path / "old.json"
     path.write_text("{}")
     failure = run("--compare", path, code=1).exception
-    assert isinstance(failure, ConfigError) and "old.json is no report" in str(failure)
+    assert isinstance(failure, ConfigError) and "old.json is not a report" in str(failure)
 
 
 @pytest.mark.parametrize(
@@ -678,9 +679,9 @@ def test_settings_that_measure_nothing(never_measured: None, arguments: list[str
 
 
 def test_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Settings] = []
+    seen: list[BenchmarkSettings] = []
 
-    def look(model: object, settings: Settings, progress: object) -> Report:
+    def look(model: object, settings: BenchmarkSettings, progress: object) -> BenchmarkReport:
         seen.append(settings)
         return made(speed(100))
 

@@ -206,7 +206,7 @@ def test_lossy_formats_take_very_short_and_stereo_sound(name: str) -> None:
 
 
 def test_lossy_formats_refuse_what_they_cannot_hold() -> None:
-    with pytest.raises(AudioError, match="no lossy format 'flac'; choose one of mp3, opus"):
+    with pytest.raises(AudioError, match="unknown lossy format 'flac'; choose one of mp3, opus"):
         audio.through_lossy(voice(0.1)[None], RATE, "flac", 16_000)
     with pytest.raises(AudioError, match="no rate of 44100 Hz"):
         audio.through_lossy(voice(0.1)[None], 44_100, "opus", 16_000)

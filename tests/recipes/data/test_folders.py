@@ -11,7 +11,7 @@ import pytest
 from synthetic import noise, tone, voice
 from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
-from vqcodec.recipes import config
+from vqcodec.recipes import loading
 from vqcodec.recipes.config import AugmentConfig, Recipe
 from vqcodec.recipes.data import corpora
 from vqcodec.recipes.data.augment import Augment
@@ -51,7 +51,7 @@ def crops_of(corpus: PcmCache, seed: int, gain_db: tuple[float, float] = (-12.0,
 
 def recipe(*overrides: str) -> Recipe:
     settings = ("data.batch_size=6", "data.crop_s=0.25", "data.workers=0", "augment.noise=0", "augment.reverb=0")
-    return config.load("speech_16k", [*settings, *overrides])
+    return loading.load("speech_16k", [*settings, *overrides])
 
 
 def folders(folder: Path, tmp_path: Path, *overrides: str, background: Sequence[Path] = ()) -> Folders:

@@ -13,7 +13,7 @@ import torch
 from synthetic import noise, voice
 from vqcodec import audio
 from vqcodec.errors import ConfigError, CorruptFile
-from vqcodec.recipes import config
+from vqcodec.recipes import loading
 from vqcodec.recipes.config import Recipe
 from vqcodec.recipes.data import prepare, shard_format
 from vqcodec.recipes.data.batches import Example, crop_samples
@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(*overrides: str) -> Recipe:
     settings = ["data.batch_size=4", "data.crop_s=0.25", "data.gain_db=[0.0, 0.0]", "data.workers=0"]
     settings += ["data.validation_s=0.0", "data.buffer_mb=0.2", "augment.noise=0", "augment.reverb=0"]
-    return config.load("speech_16k", [*settings, *overrides])
+    return loading.load("speech_16k", [*settings, *overrides])
 
 
 def opened(folder: Path, *overrides: str, messages: list[str] | None = None) -> Shards:
@@ -318,7 +318,7 @@ def test_faults_of_a_folder_of_shards(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(CorruptFile, match="cannot be read"):
         opened(broken)
     (broken / "shard-000000.json").write_text("{}")
-    with pytest.raises(CorruptFile, match="no list of a shard"):
+    with pytest.raises(CorruptFile, match="not the list of a shard"):
         shard_format.read_shard(broken / "shard-000000.tar")
 
 

@@ -37,11 +37,11 @@ def folders() -> list[Path]:
 def test_judges_that_the_model_was_not_trained_on(folders: list[Path], tmp_path: Path) -> None:
     from vqcodec.recipes.evaluation.comparison import compare
     from vqcodec.recipes.evaluation.runner import evaluate
-    from vqcodec.recipes.evaluation.store import Store
+    from vqcodec.recipes.evaluation.store import EvaluationStore
 
     judged = [folder for folder in folders if folder.name == JUDGED]
     plan = compare(judged, [registry.DEFAULT], [1500, 3000, 6000], scores=["p808", "plcmos", "lattice_db"])
-    evaluation = evaluate(plan, Store(tmp_path / "report"))
+    evaluation = evaluate(plan, EvaluationStore(tmp_path / "report"))
     assert evaluation.failures == ()
     assert not evaluation.facts.trained_on_scores & {"p808", "plcmos", "lattice_db"}
     means = {one.system.setting: one.scores for one in evaluation.summaries if one.system.setting in JUDGES}
@@ -56,10 +56,10 @@ def test_judges_that_the_model_was_not_trained_on(folders: list[Path], tmp_path:
 def test_quality_rises_with_the_bitrate_above_the_floors(folders: list[Path], tmp_path: Path) -> None:
     from vqcodec.recipes.evaluation.comparison import compare
     from vqcodec.recipes.evaluation.runner import evaluate
-    from vqcodec.recipes.evaluation.store import Store
+    from vqcodec.recipes.evaluation.store import EvaluationStore
 
     plan = compare(folders, [registry.DEFAULT], [1500, 3000, 6000], scores=["pesq_wb", "stoi", "si_sdr"])
-    evaluation = evaluate(plan, Store(tmp_path / "report"))
+    evaluation = evaluate(plan, EvaluationStore(tmp_path / "report"))
     assert evaluation.failures == ()
     means = {one.system.setting: one for one in evaluation.summaries if one.system.setting in FLOORS}
     assert list(means) == list(FLOORS)

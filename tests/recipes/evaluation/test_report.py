@@ -20,10 +20,11 @@ from synthetic import noise, tone, voice
 from vqcodec.errors import ConfigError
 from vqcodec.recipes.evaluation.analysis import best_systems, needed_bitrate, rank_files
 from vqcodec.recipes.evaluation.report import PAGE_NAME, featured_files, write_report
-from vqcodec.recipes.evaluation.store import Evaluation, Failure, RunFacts, Store
+from vqcodec.recipes.evaluation.results import EvaluationResult, SystemFacts, SystemSummary
+from vqcodec.recipes.evaluation.store import Evaluation, EvaluationFailure, EvaluationStore, RunFacts
 from vqcodec.recipes.metrics import METRICS
-from vqcodec.recipes.reporting import charts as figures
-from vqcodec.recipes.results import Interval, Result, Summary, SystemFacts
+from vqcodec.recipes.reporting import charts
+from vqcodec.recipes.statistics import Interval
 
 for package in ("jinja2", "matplotlib", "plotly"):
     pytest.importorskip(package, reason="the eval extra is not installed")
@@ -68,12 +69,12 @@ def evaluation_of(
     quality: Mapping[str, tuple[float, Mapping[str, float]]] = QUALITY,
     codes_of: str | None = "vqcodec-6",
     sounds: bool = True,
-    failures: Sequence[Failure] = (),
+    failures: Sequence[EvaluationFailure] = (),
     notes: Sequence[str] = (),
     trained_on_scores: Sequence[str] = (),
 ) -> Evaluation:
     """An evaluation as a run leaves it, with made-up scores."""
-    store = Store(folder)
+    store = EvaluationStore(folder)
     store.begin(
         RunFacts(
             sample_rate=RATE,
@@ -101,7 +102,7 @@ def evaluation_of(
             sign = {name: 1 if METRICS[name].higher_is_better else -1 for name in metrics}
             ceiling = one in (REFERENCE, BAND)
             store.append(
-                Result(
+                EvaluationResult(
                     file=file,
                     system=one.name,
                     duration_s=duration_s,
@@ -194,7 +195,7 @@ def page_of(evaluation: Evaluation, featured: Sequence[str] = ()) -> Page:
     return Page(write_report(evaluation, TITLE, featured).read_text("utf-8"))
 
 
-FAILURES = (Failure(file="a/plain.wav", system="opus-6", reason="opusenc said </td> & died"),)
+FAILURES = (EvaluationFailure(file="a/plain.wav", system="opus-6", reason="opusenc said </td> & died"),)
 NOTES = ("left out: Speex needs the package <speex>",)
 
 
@@ -266,12 +267,12 @@ def test_page_follows_the_theme(page: Page) -> None:
     assert re.search(r"@media \(prefers-color-scheme: dark\) \{\s*:root", style)
     themes = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", text)) for text in (light, dark)]
     assert themes[0].keys() == themes[1].keys()
-    assert {f"codec-{number}" for number in range(figures.COLOURS)} < themes[0].keys()
+    assert {f"codec-{number}" for number in range(charts.COLOURS)} < themes[0].keys()
     for theme in themes:
         for background in ("page", "card", "tint"):
             assert contrast(theme["text"], theme[background]) >= 7
             assert contrast(theme["soft"], theme[background]) >= 4.5  # WCAG 2.1, 1.4.3
-        for number in range(figures.COLOURS):
+        for number in range(charts.COLOURS):
             assert contrast(theme[f"codec-{number}"], theme["card"]) >= 3  # 1.4.11: graphics, and bold names
     assert {one["content"] for one in page.all("meta") if one.get("name") == "color-scheme"} == {"light dark"}
 
@@ -333,7 +334,7 @@ def charts_of(page: Page) -> list[dict[str, Any]]:
     return found
 
 
-def kbps(summary: Summary) -> str:
+def kbps(summary: SystemSummary) -> str:
     return f"{summary.bitrate_bps.value / 1000:#.3g}"
 
 
@@ -517,7 +518,7 @@ def test_nothing_but_the_reference(tmp_path: Path) -> None:
 
 
 def test_nothing_at_all(tmp_path: Path) -> None:
-    failures = [Failure(file=file, reason="no sound file") for file in FILES]
+    failures = [EvaluationFailure(file=file, reason="no sound file") for file in FILES]
     evaluation = evaluation_of(tmp_path / "out", failures=failures, codes_of=None, sounds=False)
     page = page_of(evaluation, featured_files(evaluation, 2))
     assert "Nothing can be said" in page.text
@@ -525,8 +526,8 @@ def test_nothing_at_all(tmp_path: Path) -> None:
 
 
 def test_nothing_in_common(tmp_path: Path) -> None:
-    failures = [Failure(file=file, system="opus-9", reason="died") for file in FILES[:2]]
-    failures += [Failure(file=file, system="vqcodec-3", reason="died") for file in FILES[2:]]
+    failures = [EvaluationFailure(file=file, system="opus-9", reason="died") for file in FILES[:2]]
+    failures += [EvaluationFailure(file=file, system="vqcodec-3", reason="died") for file in FILES[2:]]
     page = page_of(evaluation_of(tmp_path / "out", failures=failures, sounds=False))
     assert "Nothing can be said" in page.text
     assert len([cells for cells in page.rows["files"] if cells[0][0].get("scope") == "row"]) == 4
@@ -593,9 +594,9 @@ def test_errors(evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.Monk
 
 def summary(
     name: str, kbps: float, value: float, half: float = 0.1, files: int = 9, metric: str = "pesq_wb"
-) -> Summary:
+) -> SystemSummary:
     nothing = Interval(0.0, 0.0, 0.0, files)
-    return Summary(
+    return SystemSummary(
         system=system(name, "Any", name),
         files=files,
         duration_s=10.0,
@@ -648,18 +649,18 @@ def test_best_systems_are_those_that_intervals_do_not_tell_apart() -> None:
 # The pictures.
 
 
-def chart_of(bitrates_kbps: Sequence[float], values: Sequence[float], ceilings: Sequence[float] = ()) -> figures.Chart:
+def chart_of(bitrates_kbps: Sequence[float], values: Sequence[float], ceilings: Sequence[float] = ()) -> charts.Chart:
     points = tuple(
-        figures.Point(label=f"{x}", rate=x, value=y, low=y - 0.1, high=y + 0.1)
+        charts.Point(label=f"{x}", rate=x, value=y, low=y - 0.1, high=y + 0.1)
         for x, y in zip(bitrates_kbps, values, strict=True)
     )
-    curve = figures.Curve(label="Any", number=0, points=points)
-    return figures.Chart(
+    curve = charts.Curve(label="Any", number=0, points=points)
+    return charts.Chart(
         name="any",
         title="Any",
         axis="dB",
         curves=(curve,),
-        ceilings=tuple(figures.Ceiling(label="High", value=value) for value in ceilings),
+        ceilings=tuple(charts.Ceiling(label="High", value=value) for value in ceilings),
     )
 
 
@@ -689,7 +690,7 @@ def test_chart_has_the_colours_of_the_page_and_changes_nothing_global() -> None:
     from matplotlib import rcParams
 
     before = dict(rcParams)
-    svg = figures.draw_chart(chart_of([1.5, 3, 6], [1.0, 2.0, 3.0], [4.0]))
+    svg = charts.draw_chart(chart_of([1.5, 3, 6], [1.0, 2.0, 3.0], [4.0]))
     assert dict(rcParams) == before
     assert {"var(--codec-0)", "var(--text)", "var(--soft)", "var(--line)"} <= set(re.findall(r"var\(--[\w-]+\)", svg))
     assert re.findall(r"#[0-9a-f]{6}", svg) == []
@@ -699,19 +700,19 @@ def test_chart_has_the_colours_of_the_page_and_changes_nothing_global() -> None:
 
 
 def test_spectrogram_levels() -> None:
-    levels = figures.levels_db(tone(2.0, RATE, 1000.0), RATE)
+    levels = charts.levels_db(tone(2.0, RATE, 1000.0), RATE)
     assert levels.shape[0] == 257
     assert 300 < levels.shape[1] <= 610
     middle = levels[:, levels.shape[1] // 2]
     assert int(middle.argmax()) == 32  # of 8 kHz / 256
     assert middle.max() == pytest.approx(-6.0, abs=0.1)  # half of full scale
-    assert figures.levels_db(tone(60.0, RATE), RATE).shape[1] <= 610
-    assert np.isfinite(figures.levels_db(np.zeros(10, np.float32), RATE)).all()
+    assert charts.levels_db(tone(60.0, RATE), RATE).shape[1] <= 610
+    assert np.isfinite(charts.levels_db(np.zeros(10, np.float32), RATE)).all()
 
 
 def test_spectrogram_is_small() -> None:
-    levels = figures.levels_db(voice(10.0), RATE)
-    assert len(figures.draw_spectrogram(levels, float(levels.max()))) < 60_000
+    levels = charts.levels_db(voice(10.0), RATE)
+    assert len(charts.draw_spectrogram(levels, float(levels.max()))) < 60_000
 
 
 # In a browser.
@@ -737,8 +738,8 @@ def show(
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
     browser.get((evaluation.store.folder / PAGE_NAME).as_uri())
     if scripts:
-        charts = "return document.querySelectorAll('.chart[data-chart]:not(.drawn)').length === 0"
-        WebDriverWait(browser, 60).until(lambda one: one.execute_script(charts))
+        drawn = "return document.querySelectorAll('.chart[data-chart]:not(.drawn)').length === 0"
+        WebDriverWait(browser, 60).until(lambda one: one.execute_script(drawn))
 
 
 @pytest.fixture(scope="module")

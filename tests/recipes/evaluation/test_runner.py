@@ -20,10 +20,10 @@ from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
 from vqcodec.recipes import parallel
 from vqcodec.recipes.evaluation.comparison import Comparison, compare, find
-from vqcodec.recipes.evaluation.runner import Job, evaluate, measure
-from vqcodec.recipes.evaluation.store import Evaluation, Store
+from vqcodec.recipes.evaluation.results import EvaluationResult
+from vqcodec.recipes.evaluation.runner import EvaluationJob, evaluate, measure
+from vqcodec.recipes.evaluation.store import Evaluation, EvaluationStore
 from vqcodec.recipes.metrics import METRICS, missing
-from vqcodec.recipes.results import Result
 
 MODEL = Path(__file__).parents[2] / "golden" / "tiny.safetensors"
 RATES = [1e2, 1e9]  # the lowest and the highest of the model
@@ -48,7 +48,9 @@ def comparison(folder: Path, *baselines: str) -> Comparison:
 
 @pytest.fixture(scope="module")
 def evaluation(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
-    return evaluate(comparison(recordings, "band:4"), Store(tmp_path_factory.mktemp("report") / "out"), jobs=2)
+    return evaluate(
+        comparison(recordings, "band:4"), EvaluationStore(tmp_path_factory.mktemp("report") / "out"), jobs=2
+    )
 
 
 def test_every_file_goes_through_every_system(evaluation: Evaluation) -> None:
@@ -134,7 +136,7 @@ def test_names_of_files_from_several_folders(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a/x\.wav"):
         find([tmp_path / "a", tmp_path / "c" / "a"])
     (tmp_path / "none").mkdir()
-    with pytest.raises(AudioError, match="no sound file"):
+    with pytest.raises(AudioError, match="no sound files found"):
         find([tmp_path / "none"])
 
 
@@ -161,17 +163,17 @@ def test_the_lattice_is_that_of_the_model_s_frame_rate(tmp_path: Path, monkeypat
     rates = []
     told = dataclasses.replace(METRICS["lattice_db"], function=lambda *arguments: rates.append(arguments[2:]) or 0.0)
     monkeypatch.setitem(METRICS, "lattice_db", told)
-    job = Job(
+    job = EvaluationJob(
         file="one.wav",
         path=tmp_path / "one.wav",
         system=wanted.systems[0],
         sample_rate=16000,
         metrics=("lattice_db",),
         frame_rate_hz=12.5,
-        store=Store(tmp_path / "out"),
+        store=EvaluationStore(tmp_path / "out"),
     )
     result = measure(job)
-    assert isinstance(result, Result) and result.scores == {"lattice_db": 0.0}
+    assert isinstance(result, EvaluationResult) and result.scores == {"lattice_db": 0.0}
     assert rates == [(16000, 12.5)]
 
 

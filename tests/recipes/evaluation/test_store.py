@@ -11,8 +11,8 @@ import pytest
 from synthetic import voice
 from vqcodec import audio
 from vqcodec.errors import ConfigError
-from vqcodec.recipes.evaluation.store import Failure, RunFacts, Store
-from vqcodec.recipes.results import Result, SystemFacts
+from vqcodec.recipes.evaluation.results import EvaluationResult, SystemFacts
+from vqcodec.recipes.evaluation.store import EvaluationFailure, EvaluationStore, RunFacts
 
 SYSTEMS = tuple(SystemFacts(name=name, codec="Codec", setting=name, version="1") for name in ("low", "high"))
 FACTS = RunFacts(
@@ -26,8 +26,8 @@ FACTS = RunFacts(
 )
 
 
-def result(file: str, system: str = "low", score: float = 1.0) -> Result:
-    return Result(
+def result(file: str, system: str = "low", score: float = 1.0) -> EvaluationResult:
+    return EvaluationResult(
         file=file,
         system=system,
         duration_s=2.0,
@@ -39,17 +39,17 @@ def result(file: str, system: str = "low", score: float = 1.0) -> Result:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "out")
+def store(tmp_path: Path) -> EvaluationStore:
+    store = EvaluationStore(tmp_path / "out")
     store.begin(FACTS)
     return store
 
 
-def test_what_is_written_is_read_back(store: Store) -> None:
+def test_what_is_written_is_read_back(store: EvaluationStore) -> None:
     store.append(result("b/<c>.flac", "high"))
     store.append(result("a.wav", "high"))
     store.append(result("a.wav", "low"))
-    store.append(Failure(file="b/<c>.flac", system="low", reason="it broke"))
+    store.append(EvaluationFailure(file="b/<c>.flac", system="low", reason="it broke"))
     evaluation = store.load()
     assert evaluation.facts == FACTS
     assert [(one.file, one.system) for one in evaluation.results] == [
@@ -57,10 +57,10 @@ def test_what_is_written_is_read_back(store: Store) -> None:
         ("a.wav", "high"),
         ("b/<c>.flac", "high"),
     ]
-    assert evaluation.failures == (Failure(file="b/<c>.flac", system="low", reason="it broke"),)
+    assert evaluation.failures == (EvaluationFailure(file="b/<c>.flac", system="low", reason="it broke"),)
 
 
-def test_means_are_over_the_files_that_every_system_has(store: Store) -> None:
+def test_means_are_over_the_files_that_every_system_has(store: EvaluationStore) -> None:
     for one in (result("a.wav", "low", 1.0), result("a.wav", "high", 2.0), result("b/<c>.flac", "high", 9.0)):
         store.append(one)
     low, high = store.load().summaries
@@ -68,7 +68,7 @@ def test_means_are_over_the_files_that_every_system_has(store: Store) -> None:
     assert high.scores["si_sdr"].value == 2.0
 
 
-def test_a_codec_that_returns_silence_gains_nothing(store: Store) -> None:
+def test_a_codec_that_returns_silence_gains_nothing(store: EvaluationStore) -> None:
     for one in (result("a.wav", "low", 1.0), result("a.wav", "high", 2.0), result("b/<c>.flac", "high", 9.0)):
         store.append(one)
     store.append(dataclasses.replace(result("b/<c>.flac", "low"), scores={}))
@@ -80,7 +80,7 @@ def test_a_codec_that_returns_silence_gains_nothing(store: Store) -> None:
     assert evaluation.notes[-1].startswith("si_sdr: undefined for 1 of 2 files")
 
 
-def test_sounds_and_codes_are_kept(store: Store) -> None:
+def test_sounds_and_codes_are_kept(store: EvaluationStore) -> None:
     waveform = voice(0.5)
     store.keep_audio("b/<c>.flac", "low", waveform, 16000)
     store.keep_audio("a.wav", "low", waveform, 16000)
@@ -97,7 +97,7 @@ def test_sounds_and_codes_are_kept(store: Store) -> None:
     assert not store.audio_path("b/<c>.flac", "low").exists()
 
 
-def test_a_run_goes_on_with_more_systems_and_files(store: Store) -> None:
+def test_a_run_goes_on_with_more_systems_and_files(store: EvaluationStore) -> None:
     store.append(result("a.wav"))
     more = SystemFacts(name="other", codec="Other", setting="", version="1")
     store.begin(dataclasses.replace(FACTS, systems=(*SYSTEMS, more), files={**FACTS.files, "d.wav": 1}))
@@ -114,7 +114,7 @@ def test_a_run_goes_on_with_more_systems_and_files(store: Store) -> None:
     ],
 )
 def test_a_run_with_other_settings_is_refused_or_begun_anew(
-    store: Store, change: dict[str, object], words: str
+    store: EvaluationStore, change: dict[str, object], words: str
 ) -> None:
     store.append(result("a.wav"))
     other = dataclasses.replace(FACTS, **change)  # type: ignore[arg-type]
@@ -126,20 +126,20 @@ def test_a_run_with_other_settings_is_refused_or_begun_anew(
     assert store.facts() == other
 
 
-def test_an_unreadable_file_may_be_mended(store: Store) -> None:
-    store.append(Failure(file="a.wav", reason="no sound"))
+def test_an_unreadable_file_may_be_mended(store: EvaluationStore) -> None:
+    store.append(EvaluationFailure(file="a.wav", reason="no sound"))
     store.begin(dataclasses.replace(FACTS, files={**FACTS.files, "a.wav": 99}))
     store.append(result("a.wav"))
     assert store.records() == ([result("a.wav")], [])
 
 
-def test_a_failure_told_twice_counts_once(store: Store) -> None:
+def test_a_failure_told_twice_counts_once(store: EvaluationStore) -> None:
     for _ in range(2):
-        store.append(Failure(file="a.wav", reason="no sound"))
+        store.append(EvaluationFailure(file="a.wav", reason="no sound"))
     assert len(store.load().failures) == 1
 
 
-def test_a_torn_last_line_is_forgotten(store: Store) -> None:
+def test_a_torn_last_line_is_forgotten(store: EvaluationStore) -> None:
     store.append(result("a.wav"))
     lines = store.folder / "results.jsonl"
     lines.write_bytes(lines.read_bytes() + b'{"file": "b')
@@ -148,7 +148,7 @@ def test_a_torn_last_line_is_forgotten(store: Store) -> None:
     assert store.records()[0] == [result("a.wav"), result("a.wav", "high")]
 
 
-def test_damage_is_named(store: Store) -> None:
+def test_damage_is_named(store: EvaluationStore) -> None:
     (store.folder / "results.jsonl").write_text('{"file": 1}\n')
     with pytest.raises(ConfigError, match="line 1"):
         store.records()
@@ -160,15 +160,15 @@ def test_damage_is_named(store: Store) -> None:
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="something other"):
-        Store(tmp_path).begin(FACTS, force=True)
-    with pytest.raises(ConfigError, match="no evaluation"):
-        Store(tmp_path / "nothing").load()
+        EvaluationStore(tmp_path).begin(FACTS, force=True)
+    with pytest.raises(ConfigError, match="holds no evaluation"):
+        EvaluationStore(tmp_path / "nothing").load()
 
 
-def test_tables(store: Store) -> None:
+def test_tables(store: EvaluationStore) -> None:
     store.append(result("a.wav", "low", 1.5))
     store.append(result("a.wav", "high", 2.5))
-    store.append(Failure(file="b/<c>.flac", reason="no sound"))
+    store.append(EvaluationFailure(file="b/<c>.flac", reason="no sound"))
     store.write_tables(store.load())
     with (store.folder / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

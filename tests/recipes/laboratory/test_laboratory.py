@@ -22,14 +22,14 @@ from vqcodec.models.quantizers import KINDS
 from vqcodec.models.quantizers.base import distortion
 from vqcodec.recipes import laboratory, parallel
 from vqcodec.recipes.laboratory import candidates, latents, tables
-from vqcodec.recipes.laboratory import report as page
 from vqcodec.recipes.laboratory.analysis import best_by_budget, expectations
-from vqcodec.recipes.laboratory.candidates import Member
-from vqcodec.recipes.laboratory.latents import Latents, Part
-from vqcodec.recipes.laboratory.measure import Job, measure
-from vqcodec.recipes.laboratory.results import Failure, Findings, Result, Unquantized
+from vqcodec.recipes.laboratory.candidates import Candidate
+from vqcodec.recipes.laboratory.latents import Latents, LatentSet
+from vqcodec.recipes.laboratory.measure import QuantizerJob, measure
+from vqcodec.recipes.laboratory.report import write_page
+from vqcodec.recipes.laboratory.results import Findings, QuantizerFailure, QuantizerResult, Unquantized
 from vqcodec.recipes.laboratory.split import divide
-from vqcodec.recipes.laboratory.store import Store
+from vqcodec.recipes.laboratory.store import LaboratoryStore
 
 MODEL = str(Path(__file__).parents[2] / "golden" / "tiny.safetensors")
 SPEAKERS = ("ann", "bob", "cid", "dora")
@@ -135,7 +135,9 @@ def test_collecting_stops_in_time_and_names_what_cannot_be_read(corpus: Path, co
 
 
 def test_labels_are_the_speakers() -> None:
-    part = Part(vectors=torch.zeros(6, 2), frames=(2, 1, 3), files=("a", "b", "c"), speakers=("y", "x", "y"), seconds=1)
+    part = LatentSet(
+        vectors=torch.zeros(6, 2), frames=(2, 1, 3), files=("a", "b", "c"), speakers=("y", "x", "y"), seconds=1
+    )
     assert part.labels.tolist() == [1, 1, 0, 1, 1, 1]
 
 
@@ -173,9 +175,9 @@ def test_what_is_left_out_is_said() -> None:
     found, notes = candidates.family([20], ["kmeans", "product", "lvq", "lattice"], dim=6, speakers=0)
     assert [one.name for one in found] == ["product", "lattice-z"]
     assert notes == [
-        "lattice D4 at 20 bits is left out: 6 dimensions are no multiple of 4.",
-        "lattice E8 at 20 bits is left out: 6 dimensions are no multiple of 8.",
-        "k-means; learning VQ: left out at 20 bits, for want of vectors to learn 2^20 codes from.",
+        "lattice D4 at 20 bits is left out: 6 dimensions are not a multiple of 4.",
+        "lattice E8 at 20 bits is left out: 6 dimensions are not a multiple of 8.",
+        "k-means; learning VQ: left out at 20 bits, as there are too few vectors to learn 2^20 codes from.",
     ]
     assert "two known speakers" in candidates.family([4], ["lvq"], dim=6, speakers=1)[1][0]
     assert "17 speakers need a code each" in candidates.family([4], ["lvq"], dim=6, speakers=17)[1][0]
@@ -210,10 +212,12 @@ def gaussian(dim: int = 8, count: int = 8000) -> Latents:
     random = torch.Generator().manual_seed(1)
     mixing = torch.randn(dim, dim, generator=random) / math.sqrt(dim) + torch.eye(dim)
 
-    def part(count: int) -> Part:
+    def part(count: int) -> LatentSet:
         half = count // 2
         vectors = torch.randn(count, dim, generator=random) @ mixing + 3
-        return Part(vectors=vectors, frames=(half, count - half), files=("a", "b"), speakers=("x", "y"), seconds=1.0)
+        return LatentSet(
+            vectors=vectors, frames=(half, count - half), files=("a", "b"), speakers=("x", "y"), seconds=1.0
+        )
 
     return Latents(fit=part(count), test=part(count // 2))
 
@@ -225,9 +229,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def measured(kept: Path, member: Member) -> Result:
-    result = measure(Job(member=member, latents=kept, model=MODEL, scored_files=0))
-    assert isinstance(result, Result), result
+def measured(kept: Path, member: Candidate) -> QuantizerResult:
+    result = measure(QuantizerJob(member=member, latents=kept, model=MODEL, scored_files=0))
+    assert isinstance(result, QuantizerResult), result
     return result
 
 
@@ -249,13 +253,13 @@ def test_measures_of_kmeans(kept: Path) -> None:
 
 
 def test_codes_that_are_not_used_are_counted(tmp_path: Path) -> None:
-    def part(values: Sequence[float]) -> Part:
+    def part(values: Sequence[float]) -> LatentSet:
         vectors = torch.tensor([[value] for value in values])
-        return Part(vectors=vectors, frames=(len(vectors),), files=("a",), speakers=("x",), seconds=1.0)
+        return LatentSet(vectors=vectors, frames=(len(vectors),), files=("a",), speakers=("x",), seconds=1.0)
 
     path = tmp_path / "latents.safetensors"
     latents.save(path, Latents(fit=part([0.0, 1.0, 2.0, 3.0] * 8), test=part([0.1, 0.1, 2.1, 1.9])), {})
-    member = Member(name="kmeans", title="k-means", kind="kmeans", budget=2, settings={"num_codes": 4})
+    member = Candidate(name="kmeans", title="k-means", kind="kmeans", budget=2, settings={"num_codes": 4})
     result = measured(path, member)
     assert result.mse == pytest.approx(0.01, rel=1e-4)
     assert (result.entropy_bits, result.used_share) == (pytest.approx(1.0), 0.5)
@@ -297,15 +301,15 @@ def test_a_tree_is_one_table(kept: Path) -> None:
 
 
 def test_failures_are_told(kept: Path) -> None:
-    member = Member(name="kmeans", title="k-means", kind="kmeans", budget=14, settings={"num_codes": 1 << 14})
-    failure = measure(Job(member=member, latents=kept, model=MODEL, scored_files=0))
-    assert isinstance(failure, Failure)
+    member = Candidate(name="kmeans", title="k-means", kind="kmeans", budget=14, settings={"num_codes": 1 << 14})
+    failure = measure(QuantizerJob(member=member, latents=kept, model=MODEL, scored_files=0))
+    assert isinstance(failure, QuantizerFailure)
     assert "8000 vectors are too few" in failure.reason
 
 
 def test_the_trained_one_is_the_models_own(codec: Codec, tmp_path: Path) -> None:
     vectors = latents.encode(codec, voice(1.0, codec.sample_rate))
-    part = Part(vectors=vectors, frames=(len(vectors),), files=("a",), speakers=("x",), seconds=1.0)
+    part = LatentSet(vectors=vectors, frames=(len(vectors),), files=("a",), speakers=("x",), seconds=1.0)
     path = tmp_path / "latents.safetensors"
     latents.save(path, Latents(fit=dataclasses.replace(part, vectors=vectors.clone()), test=part), {})
     greedy, beam = (measured(path, member) for member in candidates.trained([100], [], {codec.num_stages: 100.0}))
@@ -423,10 +427,10 @@ def test_ctrl_c_leaves_what_is_done(corpus: Path, tmp_path: Path) -> None:
 
 def test_force_forgets_everything(tmp_path: Path) -> None:
     facts = {"format": 1, "model": "a", "fingerprint": "f", "recordings": "r", "minutes": 1.0}
-    store = Store(tmp_path)
+    store = LaboratoryStore(tmp_path)
     assert not store.begin(facts, force=False)
     store.save_latents(gaussian(), facts, [])
-    store.append(Failure(name="a", title="a", budget=1, reason="why"))
+    store.append(QuantizerFailure(name="a", title="a", budget=1, reason="why"))
     assert store.begin(facts, force=False)
     with pytest.raises(ConfigError, match="another model and other weights of the model; name another folder"):
         store.begin(facts | {"model": "b", "fingerprint": "g"}, force=False)
@@ -436,8 +440,8 @@ def test_force_forgets_everything(tmp_path: Path) -> None:
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.append(Failure(name="a", title="a", budget=1, reason="why"))
+    store = LaboratoryStore(tmp_path)
+    store.append(QuantizerFailure(name="a", title="a", budget=1, reason="why"))
     with (tmp_path / "results.jsonl").open("a") as file:
         file.write('{"record": "result", "name": 1}\n')
     with pytest.raises(ConfigError, match=r"results\.jsonl, line 2, is damaged"):
@@ -450,7 +454,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     [
         ({"bits": [0]}, "0 bits a vector are not between 1 and 4096"),
         ({"bits": []}, "name at least one number of bits"),
-        ({"kinds": ["vae"]}, "there is no quantizer 'vae'; choose from trained, scalar"),
+        ({"kinds": ["vae"]}, "unknown quantizer 'vae'; choose from trained, scalar"),
         ({"minutes": 0.0}, "minutes is 0.0, not a positive number"),
         ({"minutes": math.nan}, "minutes is nan"),
     ],
@@ -464,7 +468,7 @@ def test_wrong_settings_are_refused(corpus: Path, tmp_path: Path, changes: dict[
 # What it says.
 
 
-def result(name: str, bits: int, snr_db: float, **changes: Any) -> Result:
+def result(name: str, bits: int, snr_db: float, **changes: Any) -> QuantizerResult:
     variant = next((one for one in candidates.VARIANTS if one.name == name), None)
     values: dict[str, Any] = {
         "name": name,
@@ -486,7 +490,7 @@ def result(name: str, bits: int, snr_db: float, **changes: Any) -> Result:
         "table_bytes": 123_456,
         "scores": {"pesq_wb": {"a": 1.0 + snr_db / 10, "b": 2.0}, "stoi": {"a": 0.5, "b": 0.7}},
     }
-    return Result(**(values | changes))
+    return QuantizerResult(**(values | changes))
 
 
 @functools.cache
@@ -511,7 +515,7 @@ def findings() -> Findings:
             result("residual-beam", 20, 6.4),
             result("lattice-e8", 20, 8.0, used_share=None),
         ],
-        failures=[Failure(name="opq", title="optimized product", budget=20, reason="<i>too few</i>")],
+        failures=[QuantizerFailure(name="opq", title="optimized product", budget=20, reason="<i>too few</i>")],
         unquantized=Unquantized(scores={"pesq_wb": {"a": 4.0, "b": 4.2}, "stoi": {"a": 0.9, "b": 1.0}}),
         notes=["left <out>"],
         variances=[4.0, 1.0, 1.0, 0.5],
@@ -527,9 +531,9 @@ def test_scores_that_the_model_was_trained_on_are_marked(tmp_path: Path) -> None
         "PESQ-WB",
         "STOI †",
     ]
-    assert "†: the model was trained on" in page.write_page(marked, tmp_path).read_text("utf-8")
+    assert "†: the model was trained on" in write_page(marked, tmp_path).read_text("utf-8")
     assert "†" not in re.sub(
-        r"<script>.*?</script>", "", page.write_page(plain, tmp_path).read_text("utf-8"), flags=re.DOTALL
+        r"<script>.*?</script>", "", write_page(plain, tmp_path).read_text("utf-8"), flags=re.DOTALL
     )
 
 
@@ -584,7 +588,7 @@ def test_every_column_has_every_row() -> None:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in ("jinja2", "matplotlib", "plotly"):
         pytest.importorskip(package, reason="the eval extra is not installed")
-    return page.write_page(findings(), tmp_path_factory.mktemp("page"))
+    return write_page(findings(), tmp_path_factory.mktemp("page"))
 
 
 def test_page_says_what_was_found(written: Path) -> None:
@@ -612,7 +616,7 @@ def test_nothing_at_all_can_be_shown(tmp_path: Path) -> None:
     for package in ("jinja2", "matplotlib", "plotly"):
         pytest.importorskip(package, reason="the eval extra is not installed")
     empty = dataclasses.replace(findings(), results=[], unquantized=None)
-    assert "Nothing was measured." in page.write_page(empty, tmp_path).read_text("utf-8")
+    assert "Nothing was measured." in write_page(empty, tmp_path).read_text("utf-8")
 
 
 @pytest.fixture(scope="module")

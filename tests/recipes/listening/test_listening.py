@@ -19,7 +19,8 @@ from chromium import chromium
 from synthetic import Sound, noise, silence, square, tone, voice
 from vqcodec import audio
 from vqcodec.errors import ConfigError
-from vqcodec.recipes.evaluation.store import Evaluation, RunFacts, Store
+from vqcodec.recipes.evaluation.results import SystemFacts
+from vqcodec.recipes.evaluation.store import Evaluation, EvaluationStore, RunFacts
 from vqcodec.recipes.listening.page import (
     EXCERPT_S,
     KEY_NAME,
@@ -46,7 +47,6 @@ from vqcodec.recipes.listening.scores import (
     table_rows,
     write_scores,
 )
-from vqcodec.recipes.results import SystemFacts
 
 RATE = 16_000
 SYSTEMS = ("secret-6", "secret-9")
@@ -58,7 +58,7 @@ def evaluation_of(
     """An evaluation with kept sounds; the systems, in order, halve the sound once, twice, ..."""
     facts = [SystemFacts(name=name, codec="Secretcodec", setting=name, version="1") for name in systems]
     reference = SystemFacts(name="reference", codec="Reference", setting="", version="")
-    store = Store(folder)
+    store = EvaluationStore(folder)
     store.begin(RunFacts(sample_rate=rate, metrics=(), systems=(reference, *facts), files={name: 1 for name in sounds}))
     for file, sound in sounds.items():
         for halvings, name in enumerate(("reference", *systems)):
@@ -805,7 +805,7 @@ def changed(line: int, **values: str) -> Callable[[list[list[str]]], None]:
         (changed(4, order="1.5"), "line 4: order is a whole number"),
         (changed(4, time_s="inf"), "line 4: time_s is a number from 0 on"),
         (changed(2, listener=" "), "line 2: the listener has no name"),
-        (changed(2, condition="x"), "line 2: there is no sound 'x' in this test"),
+        (changed(2, condition="x"), "line 2: this test has no sound 'x'"),
         (changed(2, file="x.wav"), r"line 2: the sound '0-0' belongs to '0\.wav', not to 'x\.wav'"),
         (changed(5, test="f00"), "line 5: the result is of the test 'f00', but the key is of '0123456789ab'"),
         (changed(5, page_version="2"), "line 5: the page had version 2 and the key has 1"),
@@ -813,10 +813,10 @@ def changed(line: int, **values: str) -> Callable[[list[list[str]]], None]:
         (changed(3, listener="Bob"), "1 of the 6 ratings of 'Ann' are missing"),
         (lambda rows: rows.pop(), "1 of the 6 ratings of 'Ann' are missing"),
         (lambda rows: rows[3].pop(), "line 4: 8 values, not 9"),
-        (lambda rows: rows[0].pop(), "line 1: this is no result of a listening test"),
-        (lambda rows: rows.pop(0), "line 1: this is no result of a listening test"),
-        (lambda rows: rows.clear(), "line 1: this is no result of a listening test.* not none"),
-        (lambda rows: rows.__delitem__(slice(1, None)), "there are no ratings in it"),
+        (lambda rows: rows[0].pop(), "line 1: this is not the result of a listening test"),
+        (lambda rows: rows.pop(0), "line 1: this is not the result of a listening test"),
+        (lambda rows: rows.clear(), "line 1: this is not the result of a listening test.* not none"),
+        (lambda rows: rows.__delitem__(slice(1, None)), "holds no ratings"),
         (lambda rows: rows.insert(2, list(COLUMNS)), "line 3: the result is of the test 'test'"),
     ],
 )
@@ -838,12 +838,15 @@ def test_damaged_results(change: Callable[[list[list[str]]], None], message: str
     ("content", "message"),
     [
         (b"", "line 1: this is no result"),
-        (b"\xff\xfe\x00", "is no text in UTF-8"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
         (
             b'listener,trial,file,condition,score,time_s,order,test,page_version\n"Ann,1',
             "line 2: unexpected end of data",
         ),
-        (b"listener;trial;file\nAnn;1;a", "line 1: this is no result of a listening test.* not listener;trial;file"),
+        (
+            b"listener;trial;file\nAnn;1;a",
+            "line 1: this is not the result of a listening test.* not listener;trial;file",
+        ),
     ],
 )
 def test_files_that_are_no_results(content: bytes, message: str, tmp_path: Path) -> None:

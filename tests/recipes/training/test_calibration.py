@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from crew import recipe
+from distributed_helpers import recipe
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.layers import Stream, expand
 from vqcodec.recipes.config import TextureConfig

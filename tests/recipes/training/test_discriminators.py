@@ -12,10 +12,21 @@ from torch import Tensor, nn
 
 from synthetic import voice
 from vqcodec.errors import ConfigError
-from vqcodec.recipes import config
+from vqcodec.recipes import config, loading
 from vqcodec.recipes.distributed import World
-from vqcodec.recipes.training.adversarial import Adversary, codec_loss, discriminator_loss, feature_loss, told_apart
-from vqcodec.recipes.training.discriminators import Discriminators, Judgement, PeriodDiscriminator, compressed_spectrum
+from vqcodec.recipes.training.adversarial import (
+    Adversary,
+    codec_loss,
+    discriminator_accuracy,
+    discriminator_loss,
+    feature_loss,
+)
+from vqcodec.recipes.training.discriminators import (
+    DiscriminatorOutput,
+    Discriminators,
+    PeriodDiscriminator,
+    compressed_spectrum,
+)
 
 CPU = torch.device("cpu")
 SAMPLES = 8000
@@ -23,7 +34,7 @@ SAMPLES = 8000
 
 def recipe(*overrides: str) -> config.Recipe:
     small = ["discriminator.period_channels=4", "discriminator.stft_channels=16", "discriminator.every=1"]
-    return config.load("speech_16k", [*small, *overrides])
+    return loading.load("speech_16k", [*small, *overrides])
 
 
 def adversary(*overrides: str, world: World = World()) -> Adversary:  # noqa: B008 - frozen
@@ -43,9 +54,9 @@ def noises(seed: int = 0, batch: int = 4) -> Tensor:
     return 0.1 * torch.randn(batch, 1, SAMPLES, generator=torch.Generator().manual_seed(seed))
 
 
-def judgement(*logits: float) -> list[Judgement]:
+def judgement(*logits: float) -> list[DiscriminatorOutput]:
     """Of one discriminator without features, batch 1."""
-    return [Judgement(torch.tensor([logits]), [])]
+    return [DiscriminatorOutput(torch.tensor([logits]), [])]
 
 
 @pytest.mark.parametrize("samples", [1, 97, 2047, SAMPLES + 1])
@@ -91,14 +102,14 @@ def test_hinge_losses_by_hand() -> None:
     real, fake = judgement(2.0, 0.5, -1.0), judgement(-3.0, 0.0, 1.0)
     assert float(discriminator_loss(real, fake, "hinge")) == pytest.approx((0 + 0.5 + 2) / 3 + (0 + 1 + 2) / 3)
     assert float(codec_loss(fake, "hinge")) == pytest.approx((4 + 1 + 0) / 3)
-    assert float(told_apart(real, fake, "hinge")) == pytest.approx((2 / 3 + 1 / 3) / 2)
+    assert float(discriminator_accuracy(real, fake, "hinge")) == pytest.approx((2 / 3 + 1 / 3) / 2)
 
 
 def test_least_squares_losses_by_hand() -> None:
     real, fake = judgement(1.0, 0.4, -1.0), judgement(0.0, 0.4, 2.0)
     assert float(discriminator_loss(real, fake, "least_squares")) == pytest.approx((0.36 + 4 + 0.16 + 4) / 3)
     assert float(codec_loss(fake, "least_squares")) == pytest.approx((1 + 0.36 + 1) / 3)
-    assert float(told_apart(real, fake, "least_squares")) == pytest.approx((1 / 3 + 2 / 3) / 2)
+    assert float(discriminator_accuracy(real, fake, "least_squares")) == pytest.approx((1 / 3 + 2 / 3) / 2)
 
 
 def test_every_discriminator_counts_alike_whatever_its_size() -> None:
@@ -110,7 +121,7 @@ def test_every_discriminator_counts_alike_whatever_its_size() -> None:
 
 def test_feature_loss_is_relative_to_each_item() -> None:
     wanted = torch.tensor([[[1.0, 3.0]], [[100.0, 300.0]]])  # [batch, channel, position]
-    real, fake, silent = ([Judgement(torch.zeros(2, 1), [gain * wanted])] for gain in (1.0, 1.5, 0.0))
+    real, fake, silent = ([DiscriminatorOutput(torch.zeros(2, 1), [gain * wanted])] for gain in (1.0, 1.5, 0.0))
     assert float(feature_loss(real, real)) == 0
     assert float(feature_loss(fake, real)) == pytest.approx(0.5 / 1.25, rel=0.01)
     assert float(feature_loss(fake, silent)) == pytest.approx(2, rel=0.01)
@@ -123,11 +134,21 @@ def test_they_learn_to_tell_noise_from_voice(loss: str) -> None:
     for step in range(1, 36):
         last = judge.learn(voices(step % 8), noises(step))
     assert float(last["discriminator"]) < 0.4 * float(first["discriminator"])
-    assert float(last["told_apart"]) > 0.85
+    assert float(last["discriminator_accuracy"]) > 0.85
     new_voices = judge.terms(voices(90), voices(91))
     new_noises = judge.terms(voices(90), noises(91))
     assert float(new_voices["adversarial"]) < 0.5 * float(new_noises["adversarial"])
     assert float(new_voices["feature"]) < float(new_noises["feature"])
+
+
+def test_the_state_of_an_earlier_version_has_the_same_metrics_by_their_names_of_now() -> None:
+    before, after = adversary(), adversary()
+    metrics = before.learn(voices(0), noises(0))
+    state = before.state()
+    state["metrics"] = {name.replace("discriminator_accuracy", "told_apart"): value for name, value in metrics.items()}
+    assert "told_apart" in state["metrics"]
+    after.load_state(state)
+    assert after.metrics == metrics
 
 
 def test_the_codec_learns_to_be_taken_for_real() -> None:

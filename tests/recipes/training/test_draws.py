@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from crew import recipe
+from distributed_helpers import recipe
 from vqcodec.errors import ConfigError
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.recipes.training import draws

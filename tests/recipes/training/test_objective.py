@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crew import batch_of, recipe, take_steps, tensors_of
+from distributed_helpers import batch_of, recipe, take_steps, tensors_of
 from vqcodec.recipes.distributed import World
 from vqcodec.recipes.training.step import Trainer
 
-STOCHASTIC = ["model.decoder_stochastic=true", "loss.handover_start=0", "loss.handover_steps=2"]
+STOCHASTIC = ["model.decoder_stochastic=true", "loss.schedule_start=0", "loss.schedule_steps=2"]
 CPU = torch.device("cpu")
 
 
@@ -39,7 +39,7 @@ def test_the_sum_is_that_of_the_terms_by_their_weights() -> None:
 
 def test_spectral_terms_come_with_the_hand_over() -> None:
     trainer = Trainer(recipe(*STOCHASTIC), CPU, World())
-    assert [trainer.objective.handover(step) for step in range(4)] == [0, 0.5, 1, 1]
+    assert [trainer.objective.schedule_progress(step) for step in range(4)] == [0, 0.5, 1, 1]
     assert "mel" not in trainer.train_step(batch_of(trainer.recipe, World(), 0))
     assert "mel" in trainer.train_step(batch_of(trainer.recipe, World(), 1))
 

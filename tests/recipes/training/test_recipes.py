@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from synthetic import voice
 from vqcodec.cli.main import app
-from vqcodec.cli.training_display import plan_rows
+from vqcodec.cli.terminal.training import plan_rows
 from vqcodec.errors import ConfigError
-from vqcodec.recipes import config
+from vqcodec.recipes import config, loading
 from vqcodec.recipes.data.batches import Example, crop_samples
 from vqcodec.recipes.distributed import World
 from vqcodec.recipes.training.checks import check
@@ -35,9 +35,9 @@ def batch_of(recipe: config.Recipe) -> Example:
     return Example(torch.stack(voices), torch.stack(voices))
 
 
-@pytest.mark.parametrize("name", config.names())
+@pytest.mark.parametrize("name", loading.names())
 def test_every_recipe_steps_from_its_first_to_its_last_phase(name: str) -> None:
-    recipe = config.load(name, SMALL)
+    recipe = loading.load(name, SMALL)
     check(recipe)
     trainer = Trainer(recipe, torch.device("cpu"), World())
     batch = batch_of(recipe)
@@ -53,17 +53,17 @@ def test_every_recipe_steps_from_its_first_to_its_last_phase(name: str) -> None:
     assert any(not new.equal(old) for new, old in zip(trainer.model.parameters(), before, strict=True))
 
 
-@pytest.mark.parametrize("name", config.names())
+@pytest.mark.parametrize("name", loading.names())
 def test_every_recipe_sets_all_of_its_model(name: str) -> None:
-    recipe = config.load(name)
+    recipe = loading.load(name)
     assert recipe.model.name == name
     assert recipe.model.latency_s <= 0.08
     assert recipe.quantizer.start_step < recipe.run.steps
-    assert recipe.loss.handover_start + recipe.loss.handover_steps < recipe.run.steps
+    assert recipe.loss.schedule_start + recipe.loss.schedule_steps < recipe.run.steps
 
 
 def test_the_default_recipe_is_of_ten_million_parameters_at_most() -> None:
-    trainer = Trainer(config.load("speech_16k"), torch.device("cpu"), World())
+    trainer = Trainer(loading.load("speech_16k"), torch.device("cpu"), World())
     assert sum(trainer.parameters.values()) <= 10e6
 
 
@@ -80,7 +80,7 @@ def test_windows_last_as_long_at_every_rate(rate: int) -> None:
 
 def test_phases_are_stretches_of_the_run() -> None:
     def of(*settings: str) -> list[tuple[str, range]]:
-        return stretches(config.load("tiny", ["run.steps=100", *settings]))
+        return stretches(loading.load("tiny", ["run.steps=100", *settings]))
 
     adversarial, frozen = "phases.adversarial_from=60", "phases.decoder_only_from=80"
     assert of() == [("reconstruction", range(100))]
@@ -94,7 +94,7 @@ def test_phases_are_stretches_of_the_run() -> None:
 
 
 def test_a_plan_counts_what_there_is() -> None:
-    recipe = config.load("tiny", [*SMALL, "phases.adversarial_from=600", "run.steps=1000"])
+    recipe = loading.load("tiny", [*SMALL, "phases.adversarial_from=600", "run.steps=1000"])
     found = plan(recipe, "cpu")
     trainer = Trainer(recipe, torch.device("cpu"), World())
     assert found.parameters == trainer.parameters
@@ -108,7 +108,7 @@ def test_a_plan_counts_what_there_is() -> None:
 
 
 def test_the_arithmetic_of_a_plan_is_that_of_its_layers() -> None:
-    recipe = config.load("tiny", SMALL)
+    recipe = loading.load("tiny", SMALL)
     c, macs = recipe.model, plan(recipe, "cpu").macs_per_s
     block = c.decoder_width * (2 * c.expansion * c.decoder_width + c.kernel_size)
     least = c.frame_rate * c.decoder_blocks * block
@@ -126,7 +126,7 @@ def test_the_arithmetic_of_a_plan_is_that_of_its_layers() -> None:
     ],
 )
 def test_every_kind_can_be_planned(settings: list[str], rates: str) -> None:
-    found = plan(config.load("tiny", [*SMALL, *settings]), "cpu")
+    found = plan(loading.load("tiny", [*SMALL, *settings]), "cpu")
     assert rates in dict(plan_rows(found))["model"]
     assert found.macs_per_s["decode"] > 0 and found.macs_per_s["encode"] > 0
     assert found.parameters["bottleneck"] > 0
@@ -154,25 +154,25 @@ def test_dry_run_needs_neither_data_nor_a_folder() -> None:
 )
 def test_what_would_fail_late_is_refused_at_once(setting: str, words: str) -> None:
     with pytest.raises(ConfigError, match=r"^[^\n]*$") as caught:
-        check(config.load("tiny", setting.split(",")))
+        check(loading.load("tiny", setting.split(",")))
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("by", ["mel", "si_sdr", "si_sdr@8", "mel@2", "perplexity_min"])
 def test_scores_to_choose_by(by: str) -> None:
-    check(config.load("tiny", [f"run.best_by={by}"]))
+    check(loading.load("tiny", [f"run.best_by={by}"]))
 
 
 def test_settings_are_changed_and_compared() -> None:
-    before = config.load("tiny")
-    after = config.change(before, ["run.steps=900", "optimizer.learning_rate=1e-3"])
+    before = loading.load("tiny")
+    after = loading.change(before, ["run.steps=900", "optimizer.learning_rate=1e-3"])
     assert after.run.steps == 900
-    assert sorted(config.differences(before, after)) == [
+    assert sorted(loading.differences(before, after)) == [
         "optimizer.learning_rate 0.004 -> 0.001",
         "run.steps 800 -> 900",
     ]
-    assert config.change(before, []) == before
-    assert config.differences(before, before) == []
+    assert loading.change(before, []) == before
+    assert loading.differences(before, before) == []
     with pytest.raises(ConfigError, match=r"did you mean run\.steps"):
-        config.change(before, ["run.step=7"])
+        loading.change(before, ["run.step=7"])
     assert math.isclose(after.optimizer.learning_rate, 1e-3)

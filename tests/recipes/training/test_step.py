@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from crew import OF_KIND, batch_of, recipe, recipe_of, take_steps, tensors_of
+from distributed_helpers import OF_KIND, batch_of, recipe, recipe_of, take_steps, tensors_of
 from vqcodec.errors import ConfigError
 from vqcodec.models import checkpoint
 from vqcodec.models.autoencoder import Autoencoder
@@ -182,7 +182,7 @@ BY_GRADIENT = "quantizer.learning=gradient"
 
 @functools.cache
 def trained(kind: str, *overrides: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """State and metrics after the steps of `crew`."""
+    """State and metrics after the steps of `distributed_helpers`."""
     return take_steps(recipe_of(kind, *overrides), World())
 
 
@@ -193,7 +193,7 @@ def losses_of(kind: str, *overrides: str) -> set[str]:
 
 @pytest.mark.parametrize("kind", OF_KIND)
 def test_every_kind_learns(kind: str) -> None:
-    settings = ["run.steps=40", "optimizer.learning_rate=3e-3", "loss.handover_start=100"]
+    settings = ["run.steps=40", "optimizer.learning_rate=3e-3", "loss.schedule_start=100"]
     _, metrics = take_steps(recipe_of(kind, *settings), World())
     assert all(value.isfinite().all() for values in metrics for value in values.values())
     signed = torch.stack([values["signed"] for values in metrics])
@@ -263,7 +263,7 @@ def test_code_vectors_learn_by_gradient_under_the_same_names(kind: str) -> None:
 
 def test_the_loss_of_the_textbook_is_one_setting() -> None:
     beta = 0.4
-    settings = [BY_GRADIENT, f"loss.commitment={beta}", "loss.codebook=1", "loss.handover_start=100"]
+    settings = [BY_GRADIENT, f"loss.commitment={beta}", "loss.codebook=1", "loss.schedule_start=100"]
     trainer = Trainer(recipe_of("vq", *settings), CPU, World())
     trainer.initialise_codebooks(batch_of(trainer.recipe, World(), number) for number in range(4))
     values = trainer.train_step(batch_for(trainer))

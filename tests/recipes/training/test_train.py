@@ -20,14 +20,13 @@ from vqcodec import Codec, audio
 from vqcodec.cli.main import app
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
 from vqcodec.models import registry
-from vqcodec.recipes import config
+from vqcodec.recipes import config, loading
 from vqcodec.recipes.data.shard_reader import open_source
 from vqcodec.recipes.distributed import World
-from vqcodec.recipes.imitated import imitated_scores
+from vqcodec.recipes.metrics.imitated import imitated_scores
 from vqcodec.recipes.training import checkpoints, memory
-from vqcodec.recipes.training.best import Best
 from vqcodec.recipes.training.checkpoints import export
-from vqcodec.recipes.training.metrics_log import Logbook, Meter
+from vqcodec.recipes.training.metrics_log import Meter, MetricsLog
 from vqcodec.recipes.training.objective import loss_weights
 from vqcodec.recipes.training.optimizers import learning_rate_share
 from vqcodec.recipes.training.step import Trainer
@@ -50,8 +49,8 @@ TINY = [
     "optimizer.warmup_steps=4",
     "optimizer.learning_rate=3e-3",
     "optimizer.weight_ema=0.9",
-    "loss.handover_start=6",
-    "loss.handover_steps=4",
+    "loss.schedule_start=6",
+    "loss.schedule_steps=4",
     "quantizer.start_step=4",
     "quantizer.kmeans_batches=4",
     "run.tensorboard=false",
@@ -100,7 +99,7 @@ def one_thread():
 
 
 def recipe(*overrides: str) -> config.Recipe:
-    return config.load("speech_16k", [*TINY, *overrides])
+    return loading.load("speech_16k", [*TINY, *overrides])
 
 
 def states(run: Path) -> dict:
@@ -178,7 +177,7 @@ def test_training_can_begin_with_exported_weights(speech: Path, tmp_path: Path) 
     first = train(recipe("run.steps=60"), [speech], tmp_path / "first", display=Notes())
     notes = Notes()
     cold = Notes()
-    settings = recipe("run.steps=8", "quantizer.start_step=0", "loss.handover_start=0", "optimizer.learning_rate=1e-5")
+    settings = recipe("run.steps=8", "quantizer.start_step=0", "loss.schedule_start=0", "optimizer.learning_rate=1e-5")
     train(settings, [speech], tmp_path / "second", display=notes, init=first)
     train(settings, [speech], tmp_path / "cold", display=cold)
     assert notes.scores[-1]["mel@3"] < 0.8 * cold.scores[-1]["mel@3"]
@@ -199,11 +198,11 @@ def test_learning_rate_warms_up_and_falls_to_its_final_share() -> None:
     assert shares[-1] == pytest.approx(0.1)
 
 
-def test_loss_weights_hand_over_linearly() -> None:
+def test_loss_weights_follow_the_schedule_linearly() -> None:
     losses = config.LossConfig(signed=20.0, signed_final=4.0, mel=1.0, magnitude=3.0, complex=2.0, sparse=7.0)
-    handed_over = {0.0: (20.0, 0.0, 0.0, 0.0), 0.5: (12.0, 0.5, 1.5, 1.0), 1.0: (4.0, 1.0, 3.0, 2.0)}
-    for handover, expected in handed_over.items():
-        weights = loss_weights(losses, handover)
+    scheduled = {0.0: (20.0, 0.0, 0.0, 0.0), 0.5: (12.0, 0.5, 1.5, 1.0), 1.0: (4.0, 1.0, 3.0, 2.0)}
+    for progress, expected in scheduled.items():
+        weights = loss_weights(losses, progress)
         assert tuple(weights[name] for name in ("signed", "mel", "magnitude", "complex")) == expected
         assert (weights["commitment"], weights["codebook"], weights["sparse"]) == (0.25, 1.0, 7.0)
 
@@ -328,7 +327,7 @@ def test_a_full_disk_leaves_the_checkpoints_there_are(tmp_path: Path) -> None:
 
 def test_the_best_checkpoint_is_kept_by_the_direction_of_its_score(tmp_path: Path) -> None:
     def kept(folder: str, by: str, values: Sequence[float]) -> list[bool]:
-        best = Best(tmp_path / folder, by)
+        best = checkpoints.BestCheckpoint(tmp_path / folder, by)
         return [
             best.offer({"mel@1": 9.0, "mel@2": value, "si_sdr@2": value}, {"step": step})
             for step, value in enumerate(values)
@@ -363,12 +362,12 @@ def test_the_best_weights_can_be_exported(finished: Path, tmp_path: Path) -> Non
 
 
 def test_lines_of_steps_that_come_again_leave_the_metrics_file(tmp_path: Path) -> None:
-    with Logbook(tmp_path) as log:
+    with MetricsLog(tmp_path) as log:
         for step in (1, 2, 3, 4):
             log.training(step, {"loss": 1.0 / step}, [5.0])
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-10])  # killed in the midst of a line
-    with Logbook(tmp_path, step=2) as log:
+    with MetricsLog(tmp_path, step=2) as log:
         log.training(3, {"loss": 7.0}, [5.0])
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
@@ -500,18 +499,20 @@ def test_code_vectors_learnt_by_gradient_are_exported_like_others(speech: Path, 
     assert again is not None
 
 
-def test_runs_of_before_there_were_bottlenecks_resume(finished: Path, speech: Path, tmp_path: Path) -> None:
+def test_runs_of_earlier_versions_resume(finished: Path, speech: Path, tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     for run in (old, new):
         shutil.copytree(finished, run)
     without = json.loads((old / "recipe.json").read_text())
     del without["bottleneck"], without["quantizer"]["learning"]
+    for former, name in (("handover_start", "schedule_start"), ("handover_steps", "schedule_steps")):
+        without["loss"][former] = without["loss"].pop(name)
     for name in ("codebook", "divergence", "sparse", "sparse_rho", "contractive"):
         del without["loss"][name]
     (old / "recipe.json").write_text(json.dumps(without))
     checkpoints.write(old, "step_00000008.pt", states(old) | {"recipe": without})
     for run in (old, new):
-        again = config.change(checkpoints.recorded(run), ["run.steps=10"])
+        again = loading.change(checkpoints.recorded(run), ["run.steps=10"])
         assert train(again, [speech], run, display=Notes(), resume=True)
     assert_same(states(old), states(new))
     with pytest.raises(ConfigError, match="other sizes than this recipe's: bottleneck rvq -> vae"):
@@ -558,7 +559,7 @@ def test_resuming_keeps_the_settings_of_the_run(finished: Path, speech: Path, tm
 def test_weights_to_begin_with_may_be_named(speech: Path, tmp_path: Path) -> None:
     arguments = ["train", "tiny", "--data", str(speech), "--out", str(tmp_path / "run"), "--device", "cpu"]
     unknown = CliRunner().invoke(app, [*arguments, "--init", "speech_17k"])
-    assert unknown.exit_code == 1 and "there is no model 'speech_17k'" in unknown.stderr
+    assert unknown.exit_code == 1 and "unknown model 'speech_17k'" in unknown.stderr
     shipped = CliRunner().invoke(app, [*arguments, "--init", "speech_16k"])
     assert shipped.exit_code == 1 and "is a model of other sizes than the recipe's" in shipped.stderr
 

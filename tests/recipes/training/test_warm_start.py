@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from crew import batch_of, recipe, take_steps
+from distributed_helpers import batch_of, recipe, take_steps
 from vqcodec.errors import ConfigError
 from vqcodec.models import checkpoint
 from vqcodec.models.autoencoder import Autoencoder

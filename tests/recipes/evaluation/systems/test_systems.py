@@ -69,7 +69,7 @@ def test_systems_have_names_that_differ_and_suit_files() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("opuss:6", "there is no codec 'opuss' to compare with; did you mean opus?"),
+        ("opuss:6", "unknown codec 'opuss'; did you mean opus?"),
         ("Speex", "did you mean speex?"),
         ("", "choose from reference, band, opus, opus-wb"),
         ("reference:3", "has no settings"),

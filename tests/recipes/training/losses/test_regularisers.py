@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.functional import jacobian
 
-from crew import batch_of, recipe, take_steps
+from distributed_helpers import batch_of, recipe, take_steps
 from vqcodec.models.encoder import Encoder
 from vqcodec.models.layers import Stream
 from vqcodec.recipes.distributed import World

@@ -1,16 +1,18 @@
-"""Which scores the losses of a recipe imitate: of a model that was trained on a score, that score is no judge."""
+"""Which scores the losses of a recipe imitate: such a score is not an independent judge."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from .config import LossConfig
-from .metrics import METRICS
+from ..config import LossConfig
+from .table import METRICS
 
 TRAINED_ON = "†"
 """Behind the label of a score that the model was trained on."""
 
-TRAINED_ON_NOTE = "the model was trained on a loss that imitates this score, which is no independent judge of it"
+TRAINED_ON_NOTE = (
+    "the model was trained on a loss that imitates this score, which is therefore not an independent judge of it"
+)
 
 IMITATED: dict[str, tuple[str, ...]] = {
     "signed": ("si_sdr",),
@@ -24,9 +26,6 @@ IMITATED: dict[str, tuple[str, ...]] = {
     "similarity": ("visqol",),
 }
 """Names in `METRICS` by the names of the weights in a recipe's [loss]."""
-
-NEUTRAL = frozenset({"commitment", "codebook", "divergence", "sparse", "contractive"})
-"""Weights of losses that look at latents and codes only."""
 
 
 def imitated_scores(loss: LossConfig, before: Collection[str] = ()) -> tuple[str, ...]:

@@ -1,53 +1,18 @@
-"""What an evaluation found: one record a file and system; means with intervals. Nothing here touches a disk."""
+"""Statistics over files: means with bootstrap confidence intervals, and how often codes were used."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+"""Of every interval."""
 RESAMPLES = 2000
 """Of the bootstrap behind every interval."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SystemFacts:
-    """What a report says of a system; see `vqcodec.recipes.evaluation.systems.System`."""
-
-    name: str
-    codec: str
-    setting: str
-    version: str
-
-    @property
-    def title(self) -> str:
-        """Codec and setting, for the reader."""
-        return f"{self.codec} {self.setting}".strip()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """One file through one system."""
-
-    file: str
-    """Relative to the folder of the data, with "/"."""
-    system: str
-    duration_s: float
-    bytes: int
-    encode_s: float
-    """CPU seconds on one thread."""
-    decode_s: float
-    scores: Mapping[str, float]
-    """By the names of `vqcodec.recipes.metrics.METRICS`; one that is undefined for this file is left out."""
-
-    @property
-    def bitrate_bps(self) -> float:
-        """Bits on disk a second of audio."""
-        return 8 * self.bytes / self.duration_s
 
 
 @dataclass(frozen=True)
@@ -66,31 +31,15 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """All files through one system."""
-
-    system: SystemFacts
-    files: int
-    duration_s: float
-    bitrate_bps: Interval
-    """All bits on disk over all seconds of audio."""
-    encode_s: Interval
-    """CPU seconds a second of audio, on one thread."""
-    decode_s: Interval
-    scores: Mapping[str, Interval]
-    """Means over the files for which the score is defined."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class StageUsage:
-    """How one stage of the codebooks was used, over all files."""
+    """Usage of one stage of the codebooks, over all files."""
 
     counts: NDArray[np.int64] = field(repr=False)
     """`[code]`: how often each code was chosen."""
 
     @property
     def entropy_bits(self) -> float:
-        """Of the distribution of codes, 0 to log2 of the codebook's size: what an ideal entropy coder would pay."""
+        """Entropy of the distribution of codes, 0 to log2 of the codebook's size: the cost of ideal coding."""
         shares = self.counts[self.counts > 0] / self.counts.sum()
         return float(-(shares * np.log2(shares)).sum())
 
@@ -103,30 +52,6 @@ class StageUsage:
     def used_share(self) -> float:
         """Share of the codes that were chosen at least once, 0 to 1."""
         return float((self.counts > 0).mean())
-
-
-def summarise(system: SystemFacts, results: Sequence[Result], metrics: Iterable[str]) -> Summary:
-    """Totals and means over one system's results, with intervals.
-
-    Args:
-        results: at least one.
-        metrics: names of scores; one that no file has is left out.
-    """
-    seconds = np.array([one.duration_s for one in results])
-    scores = {}
-    for name in metrics:
-        values = np.array([one.scores[name] for one in results if name in one.scores])
-        if len(values):
-            scores[name] = ratio_interval(values, np.ones_like(values))
-    return Summary(
-        system=system,
-        files=len(results),
-        duration_s=float(seconds.sum()),
-        bitrate_bps=ratio_interval(np.array([8.0 * one.bytes for one in results]), seconds),
-        encode_s=ratio_interval(np.array([one.encode_s for one in results]), seconds),
-        decode_s=ratio_interval(np.array([one.decode_s for one in results]), seconds),
-        scores=scores,
-    )
 
 
 def ratio_interval(values: NDArray[np.floating], weights: NDArray[np.floating]) -> Interval:

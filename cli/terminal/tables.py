@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 UNLIMITED = 10_000
-"""Width where there is no terminal that the tables would have to fit."""
+"""Width without a terminal."""
 
 
 def show_results(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from vqcodec.models.config import ModelConfig
-    from vqcodec.recipes.training.dry_run import Plan
+    from vqcodec.recipes.training.dry_run import TrainingPlan
     from vqcodec.recipes.training.train import Display
 
 SPEED = "audio_s_per_s"
@@ -139,7 +139,7 @@ def _cells(metrics: Mapping[str, float]) -> RenderableType:
     return Columns([f"[dim]{name.replace('_', ' ')}[/] {value:.4g}" for name, value in shown.items()], padding=(0, 2))
 
 
-def show_plan(plan: Plan) -> None:
+def show_plan(plan: TrainingPlan) -> None:
     """Print what a run will cost, on standard output."""
     from rich.console import Console
     from rich.table import Table
@@ -156,7 +156,7 @@ def _bitrates(model: ModelConfig) -> str:
     return f"{rates} kbit/s" if rates else f"no codes ({model.bottleneck})"
 
 
-def plan_rows(plan: Plan) -> list[tuple[str, str]]:
+def plan_rows(plan: TrainingPlan) -> list[tuple[str, str]]:
     """A plan as names and values."""
     model, data, run = plan.recipe.model, plan.recipe.data, plan.recipe.run
     parts = ", ".join(f"{name} {count / _MEGA:.2f} M" for name, count in plan.parameters.items())

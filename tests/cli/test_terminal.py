@@ -5,9 +5,8 @@ import sys
 
 import pytest
 
-from vqcodec.cli import progress
-from vqcodec.cli import training_display as display
-from vqcodec.cli.training_display import Clock, LiveDisplay, PlainDisplay, clock_time, training_display
+from vqcodec.cli.terminal import progress, training
+from vqcodec.cli.terminal.training import Clock, LiveDisplay, PlainDisplay, clock_time, training_display
 
 METRICS = {"signed": 0.123, "mel": 1.25, "loss": 4.5, "audio_s_per_s": 25.3, "data_share": 0.02}
 
@@ -34,7 +33,7 @@ def test_clock_time() -> None:
 
 def test_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([1000.0, 1010.0, 1030.0])
-    monkeypatch.setattr(display.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(training.time, "monotonic", lambda: next(now))
     clock = Clock()
     assert clock.remaining(100, 200) == "?"  # a resumed run: the first 100 steps took no time here
     assert clock.remaining(110, 200) == "0:01:30"

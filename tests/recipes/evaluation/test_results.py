@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from vqcodec.recipes.results import Interval, Result, SystemFacts, count_codes, ratio_interval, summarise
+from vqcodec.recipes.evaluation.results import EvaluationResult, SystemFacts, summarise
+from vqcodec.recipes.statistics import Interval, count_codes, ratio_interval
 
 SYSTEM = SystemFacts(name="codec-3", codec="Codec", setting="3 kbit/s", version="1")
 
 
-def result(file: str, duration_s: float, size: int, **scores: float) -> Result:
-    return Result(
+def result(file: str, duration_s: float, size: int, **scores: float) -> EvaluationResult:
+    return EvaluationResult(
         file=file, system="codec-3", duration_s=duration_s, bytes=size, encode_s=0.1, decode_s=0.2, scores=scores
     )
 

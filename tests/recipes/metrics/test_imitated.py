@@ -1,10 +1,13 @@
 """Which scores a recipe's losses imitate."""
 
-from vqcodec.recipes.config import LossConfig, load
-from vqcodec.recipes.imitated import IMITATED, NEUTRAL, imitated_scores
+from vqcodec.recipes.config import LossConfig
+from vqcodec.recipes.loading import load
 from vqcodec.recipes.metrics import METRICS
+from vqcodec.recipes.metrics.imitated import IMITATED, imitated_scores
 
-SETTINGS = {"draws", "signed_focus", "sparse_rho", "handover_start", "handover_steps"}
+NEUTRAL = frozenset({"commitment", "codebook", "divergence", "sparse", "contractive"})
+"""Weights of losses that look at latents and codes only."""
+SETTINGS = {"draws", "signed_focus", "sparse_rho", "schedule_start", "schedule_steps"}
 """Of [loss], without being weights."""
 
 

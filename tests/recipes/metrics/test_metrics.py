@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from synthetic import Sound, clicks, dc, noise, silence, square, tone, voice
 from vqcodec.errors import AudioError
-from vqcodec.recipes import metrics, mos_models
-from vqcodec.recipes.metrics import METRICS, missing
+from vqcodec.recipes import metrics
+from vqcodec.recipes.metrics import METRICS, missing, mos_models
 
 RATE = 16_000
 DURATION_S = 4.6
@@ -292,7 +292,7 @@ with open(sys.argv[1], "w") as file:
 
 def test_a_process_of_its_own(speech: Sound, degraded: Sound, tmp_path: Path) -> None:
     """It hears what the libraries say when they are first loaded: nothing. The numbers repeat, on one thread."""
-    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
     command = [sys.executable, "-c", IN_ANOTHER_PROCESS, str(tmp_path / "report.json"), *folders]
     many = {**os.environ, "NUMBA_NUM_THREADS": "2"}
     done = subprocess.run(command, env=many, capture_output=True, text=True, timeout=300, check=False)

@@ -16,7 +16,7 @@ import torch
 
 from synthetic import Sound, voice
 from vqcodec.errors import VqcodecError
-from vqcodec.recipes import config
+from vqcodec.recipes import loading
 from vqcodec.recipes.config import Recipe
 from vqcodec.recipes.data.batches import Example, crop_samples
 from vqcodec.recipes.distributed import World, joined
@@ -42,8 +42,8 @@ SMALL = [
     "augment.reverb=0",
     "optimizer.warmup_steps=4",
     "optimizer.weight_ema=0.9",
-    "loss.handover_start=4",
-    "loss.handover_steps=4",
+    "loss.schedule_start=4",
+    "loss.schedule_steps=4",
     "quantizer.start_step=3",
     "quantizer.kmeans_batches=4",
     "quantizer.usage_threshold=0.5",  # many dead codes
@@ -74,13 +74,13 @@ OF_KIND = {
 """The sizes that suit each kind of bottleneck, beside those above."""
 
 
-PRELOADED = ["crew", "librosa.filters", "torch._dynamo", "vqcodec.recipes.training.train"]
+PRELOADED = ["distributed_helpers", "librosa.filters", "torch._dynamo", "vqcodec.recipes.training.train"]
 """Imported once, not once a process: that takes longer than the steps."""
 
 
 def recipe(*overrides: str) -> Recipe:
     """A recipe of a few quick steps, with every part of a step in it."""
-    return config.load("speech_16k", [*SMALL, *overrides])
+    return loading.load("speech_16k", [*SMALL, *overrides])
 
 
 def recipe_of(kind: str, *overrides: str) -> Recipe:

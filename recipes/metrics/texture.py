@@ -1,7 +1,7 @@
-"""What a decoder's regularity does to the texture of speech above 1.5 kHz: a lattice, and gaps that are filled.
+"""Scores of what a decoder's regularity does to the texture of speech above 1.5 kHz: a lattice, and filled gaps.
 
-Both compare a waveform with its reference, `[sample]` each, at 16 kHz, from 1.5 to 7.5 kHz, where the ear hears
-envelopes rather than phases; both return None where there is nothing to compare. Neither depends on the level.
+Both compare a waveform with its reference from 1.5 to 7.5 kHz, where the ear hears envelopes rather than phases.
+Neither depends on the level.
 """
 
 from __future__ import annotations
@@ -11,9 +11,17 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.errors import AudioError
+
+from .waveforms import RATE, Waveform, refuse_short, resampled_pair
+
 Value = TypeVar("Value", np.bool_, np.float64)
 
-RATE = 16_000
+FRAME_RATE_HZ = 50.0
+"""Latents a second of the codec whose lattice is looked for, where nothing else is said."""
+LATTICE_SHORTEST = 8000
+"""Samples: one piece of an envelope."""
+
 LOW_HZ, HIGH_HZ = 1500, 7500
 
 ENVELOPE_BAND_HZ = 1000
@@ -40,10 +48,54 @@ LEAST_CELL = 1e-7
 """A band of a frame that is 70 dB below the strongest, in either waveform, is left out."""
 
 
-def lattice_over_reference(
+def lattice_db(
+    reference: Waveform, decoded: Waveform, sample_rate: int = RATE, frame_rate_hz: float = FRAME_RATE_HZ
+) -> float:
+    """Lattice: how much a codec's frame rate is heard as a buzz, in dB over the reference; lower is better, at 16 kHz.
+
+    A decoder that repeats a pattern in every frame puts lines at multiples of the frame rate into the envelopes of its
+    bands. The score is the power of the first four of them over that of their surroundings, in the mean spectrum of the
+    envelopes of six bands from 1.5 to 7.5 kHz (Hilbert envelopes, power 0.3, their slow course divided out, where the
+    reference is active), in dB more than in the reference, whose voice may be at such a pitch. No published measure.
+    Insensitive to level. Identical waveforms: 0; without a lattice within 1 dB or so of that.
+
+    Args:
+        frame_rate_hz: latents a second, 20 to 125; of another codec it finds what happens to be at this rate.
+
+    Raises:
+        AudioError: one waveform is silent, or the reference never active for long above 1.5 kHz; under 0.5 s.
+    """
+    x, y = resampled_pair(reference, decoded, sample_rate, RATE)
+    refuse_short("the lattice", x, LATTICE_SHORTEST)
+    return defined("the lattice", _lattice_over_reference(x, y, frame_rate_hz))
+
+
+def flatness_db(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> float:
+    """Spectral flatness in dB over the reference, lower is better; Gray & Markel 1974, at 16 kHz.
+
+    How much the gaps between harmonics and other peaks are filled up: geometric over arithmetic mean of the power in
+    bands of 500 Hz from 1.5 to 7.5 kHz, in dB, mean over bands and frames (32 ms Hann windows, 8 ms apart) that
+    are not empty, less that of the reference. Below 0 there is more structure than there was. Insensitive to level.
+    Identical waveforms: 0.
+
+    Raises:
+        AudioError: one waveform is silent; under 32 ms.
+    """
+    x, y = resampled_pair(reference, decoded, sample_rate, RATE)
+    refuse_short("the spectral flatness", x, FLATNESS_WINDOW)
+    return defined("the spectral flatness", _flatness_over_reference(x, y))
+
+
+def defined(score: str, value: float | None) -> float:
+    if value is None:
+        raise AudioError(f"{score} is undefined: there is nothing to compare above 1.5 kHz")
+    return value
+
+
+def _lattice_over_reference(
     reference: NDArray[np.float32], decoded: NDArray[np.float32], frame_rate_hz: float
 ) -> float | None:
-    """By how many dB the lines at the frame rate stand out of the envelopes' spectra more than in the reference.
+    """Excess in dB by which the lines at the frame rate stand out of the envelopes' spectra more than in the reference.
 
     Args:
         frame_rate_hz: of the codec's latents, 20 to 125.
@@ -58,8 +110,8 @@ def lattice_over_reference(
     return float(10 * np.log10(lines[1] / lines[0]))
 
 
-def flatness_over_reference(reference: NDArray[np.float32], decoded: NDArray[np.float32]) -> float | None:
-    """By how many dB the spectrum within bands of 500 Hz is flatter than in the reference.
+def _flatness_over_reference(reference: NDArray[np.float32], decoded: NDArray[np.float32]) -> float | None:
+    """Difference in dB of the spectral flatness within bands of 500 Hz from that of the reference.
 
     Spectral flatness: the geometric over the arithmetic mean of the power; Gray & Markel 1974.
     """
@@ -94,7 +146,7 @@ def _course(power: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _active_pieces(powers: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where most of a piece is active `[band, piece]`."""
+    """Mask of the pieces that are mostly active `[band, piece]`."""
     courses = np.stack([_course(power) for power in powers])
     loudest = courses.max(axis=1, keepdims=True)
     active = (courses > ACTIVE * loudest) & (loudest > LEAST_BAND * loudest.max())

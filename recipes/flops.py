@@ -1,0 +1,34 @@
+"""Counting of multiply-accumulate operations."""
+
+from __future__ import annotations
+
+import torch
+
+from vqcodec.codec import Codec
+from vqcodec.models.config import DEFAULT_EFFORT
+from vqcodec.models.layers import Stream
+
+_COUNTED_FRAMES = 50
+
+
+@torch.no_grad()
+def macs_per_s(codec: Codec, stages: int) -> dict[str, float]:
+    """Multiply-accumulate operations per second of audio of "encode" and "decode", counted while they run.
+
+    Counted are the products of matrices and the convolutions, at the default effort. They grow with the frames strictly
+    in proportion. What a bottleneck without codes takes belongs to "encode".
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, device = codec.model, next(codec.model.parameters()).device
+    has_codes = model.config.has_codes
+    waveform = torch.zeros(1, 1, _COUNTED_FRAMES * codec.hop_length, device=device)
+    with FlopCounterMode(display=False) as encoding:
+        latents = model.encoder(waveform, Stream())
+        quantizer = model.quantizer
+        passed = quantizer.encode(latents, stages, DEFAULT_EFFORT) if has_codes else quantizer(latents).latents
+    with FlopCounterMode(display=False) as decoding:
+        model.decoder(model.quantizer.decode(passed) if has_codes else passed, Stream())
+    flops = {"encode": encoding.get_total_flops(), "decode": decoding.get_total_flops()}
+    duration_s = _COUNTED_FRAMES / codec.frame_rate
+    return {direction: count / 2 / duration_s for direction, count in flops.items()}
