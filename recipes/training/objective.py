@@ -13,7 +13,7 @@ from vqcodec.models.decoder import high_part
 from vqcodec.models.layers import Stream
 
 from ..config import LossConfig, Recipe
-from .adversarial import Adversary
+from .adversary.adversary import Adversary
 from .draws import Drawn
 from .losses.perceptual import PERCEPTUAL
 from .losses.regularisers import contraction, sparsity

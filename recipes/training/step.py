@@ -27,7 +27,7 @@ from vqcodec.models.layers import Stream, compress
 from ..config import Recipe
 from ..data.batches import Example
 from ..distributed import World
-from .adversarial import Adversary
+from .adversary.adversary import Adversary
 from .calibration import calibrate
 from .draws import Drawn
 from .gradient_guard import GradientSpikeGuard

@@ -14,14 +14,14 @@ from synthetic import voice
 from vqcodec.errors import ConfigError
 from vqcodec.recipes import config, loading
 from vqcodec.recipes.distributed import World
-from vqcodec.recipes.training.adversarial import (
+from vqcodec.recipes.training.adversary.adversary import (
     Adversary,
     codec_loss,
     discriminator_accuracy,
     discriminator_loss,
     feature_loss,
 )
-from vqcodec.recipes.training.discriminators import (
+from vqcodec.recipes.training.adversary.discriminators import (
     DiscriminatorOutput,
     Discriminators,
     PeriodDiscriminator,

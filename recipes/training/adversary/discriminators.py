@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from ..config import DiscriminatorConfig
-from .losses.spectral import compress_complex, log_magnitude, stft
+from ...config import DiscriminatorConfig
+from ..losses.spectral import compress_complex, log_magnitude, stft
 
 PERIOD_WIDTHS = (1, 2, 4, 8)
 """Of the layers of a multi-period discriminator, in multiples of the first one's."""

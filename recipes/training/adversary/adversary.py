@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from vqcodec.errors import ConfigError
 
-from ..config import Recipe
-from ..distributed import World
+from ...config import Recipe
+from ...distributed import World
 from .discriminators import DiscriminatorOutput, Discriminators
 
 FEATURE_FLOOR = 0.01
