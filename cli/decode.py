@@ -13,7 +13,7 @@ from vqcodec.bitstream import HEADER_BYTES, Header
 from vqcodec.errors import ModelMismatch, VqcodecError
 
 from .conversion import Conversion, Conversions, plan, run
-from .options import Bitrate, Device, Force, Model, Quiet, Stages, check_one_quality, choose_stages
+from .options import Bitrate, Device, Force, Model, Quiet, Stages, check_one_of, choose_stages
 
 if TYPE_CHECKING:
     from vqcodec import Codec
@@ -74,7 +74,7 @@ def decode(
     The model is the one that a file was encoded with. With --bitrate or --stages only a part of what is
     stored is used.
     """
-    check_one_quality(bitrate, stages)
+    check_one_of({"--bitrate": bitrate, "--stages": stages})
     name = None if format is None else format.lower().removeprefix(".")
     work = plan(source, target, f".{name or 'wav'}", _find, force)
     total_s = _duration_s(work)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 
 from .conversion import Conversion, Conversions, plan, run
-from .options import Bitrate, Device, Force, Model, Quiet, Stages, check_one_quality, choose_stages
+from .options import Device, Force, MaxBitrate, MeanBitrate, Model, Quiet, Stages, check_one_of, choose_stages
 
 if TYPE_CHECKING:
     from vqcodec.codec import FileResult
+
+RateMode: TypeAlias = Literal["variable", "constant"]
+Packing: TypeAlias = Literal["plain", "context"]
 
 
 def encode(
@@ -22,8 +25,21 @@ def encode(
         str | None,
         typer.Argument(metavar="OUT", help="File, folder or - for standard output; by default IN with the suffix .vq."),
     ] = None,
-    bitrate: Bitrate = None,
+    bitrate: MeanBitrate = None,
     stages: Stages = None,
+    quality: Annotated[
+        float | None,
+        typer.Option(metavar="0..10", min=0, max=10, help="As many bits as that takes, instead of --bitrate."),
+    ] = None,
+    rate_mode: Annotated[
+        RateMode | None,
+        typer.Option(help="Whether the bitrate varies with the sound; it does by default, where the model can do it."),
+    ] = None,
+    max_bitrate: MaxBitrate = None,
+    packing: Annotated[
+        Packing | None,
+        typer.Option(help="Whether codes are packed by what is expected; they are where the bitrate varies."),
+    ] = None,
     effort: Annotated[
         int,
         typer.Option(
@@ -38,24 +54,32 @@ def encode(
     """Compress sound files.
 
     Reads WAV, FLAC, OGG, Opus, MP3 and more, of any sample rate and any number of channels. Without
-    --bitrate or --stages it takes 3 kbit/s, or what is nearest.
+    --bitrate, --stages or --quality a file takes 3 kbit/s.
     """
-    check_one_quality(bitrate, stages)
+    check_one_of({"--bitrate": bitrate, "--stages": stages, "--quality": quality})
     from vqcodec import audio
 
     work = plan(source, target, ".vq", audio.find, force)
     total_s = _duration_s(work)
-    from vqcodec import Codec
+    from vqcodec import Codec, Rate
     from vqcodec.models import registry
+    from vqcodec.rates.plan import plan_of
 
     codec = Codec.load(model or registry.DEFAULT, device)
     codec.config.require_codes()
-    chosen = choose_stages(codec, bitrate, stages, quiet)
+    wish = Rate(_bps(bitrate), stages, quality, _bps(max_bitrate), rate_mode, packing)
+    chosen = plan_of(codec.config, None, None, wish, varies=True)
+    if chosen.target is None and bitrate is not None:
+        choose_stages(codec, bitrate, None, quiet)
 
     def convert(file: Conversion, progress: Callable[[float], None]) -> FileResult:
-        return codec.encode_file(file.source, file.target, stages=chosen, effort=effort, force=force, progress=progress)
+        return codec.encode_file(file.source, file.target, rate=wish, effort=effort, force=force, progress=progress)
 
     run(work, convert, lambda result: result.bytes_out, total_s, quiet)
+
+
+def _bps(kbps: float | None) -> float | None:
+    return None if kbps is None else 1000 * kbps
 
 
 def _duration_s(work: Conversions) -> float | None:

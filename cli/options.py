@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -25,6 +26,18 @@ Bitrate: TypeAlias = Annotated[
         metavar="KBPS", callback=_check_bitrate, help="Bitrate of a channel in kbit/s; the nearest possible is used."
     ),
 ]
+MeanBitrate: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="KBPS",
+        callback=_check_bitrate,
+        help="Bitrate of a channel in kbit/s: that of the whole file if it may vary, else of the codes.",
+    ),
+]
+MaxBitrate: TypeAlias = Annotated[
+    float | None,
+    typer.Option(metavar="KBPS", callback=_check_bitrate, help="Bitrate in kbit/s that no second exceeds."),
+]
 Stages: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Number of codebooks, instead of --bitrate.")
 ]
@@ -36,10 +49,11 @@ Force: TypeAlias = Annotated[bool, typer.Option("--force", "-f", help="Overwrite
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 
-def check_one_quality(bitrate: float | None, stages: int | None) -> None:
-    """Refuse two answers to one question."""
-    if bitrate is not None and stages is not None:
-        raise typer.BadParameter("choose either --bitrate or --stages")
+def check_one_of(options: Mapping[str, object]) -> None:
+    """Refuse several answers to the same question, by the names of the options."""
+    given = [name for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"choose either {' or '.join(given)}")
 
 
 def choose_stages(

@@ -132,7 +132,7 @@ class Encoded:
         file = io.BytesIO()
         codes = self.codes.cpu().numpy() if isinstance(self.codes, Tensor) else self.codes
         writer = bitstream.Writer(file, self.header)
-        parts = list(regrouped([codes], packet_frames(self.header)))
+        parts = list(regrouped([codes], self.header))
         payloads = codings.of_header(self.header, coder).encode(parts)
         for part, payload in zip(parts, payloads, strict=True):
             writer.write(bitstream.Packet(part.shape[-1], payload))
@@ -182,7 +182,12 @@ class Encoded:
 
 def packet_frames(header: bitstream.Header) -> int:
     """Frames of each packet of a file but the last: `PACKET_S`, as far as a packet holds them."""
-    return min(max(1, round(PACKET_S * header.frame_rate)), bitstream.MAX_FRAMES)
+    return min(max(1, round(PACKET_S * header.frame_rate)), bitstream.MAX_FRAMES // 2)
+
+
+def spare_frames(header: bitstream.Header) -> int:
+    """Frames that may be added to the last packet, to save the head of a packet of so few; none with plain packing."""
+    return packet_frames(header) // 2 if header.payload_coding else 0
 
 
 def read_packets(reader: bitstream.Reader, coding: codings.Coding) -> Iterator[NDArray[np.int64]]:
@@ -198,14 +203,15 @@ def read_packets(reader: bitstream.Reader, coding: codings.Coding) -> Iterator[N
             raise CorruptFile(f"{reader.name}: before byte {reader.offset}: {error}") from error
 
 
-def regrouped(parts: Iterable[NDArray[Any]], size: int) -> Iterator[NDArray[Any]]:
-    """Regroup arrays along the last axis into parts of `size`; the last part may be shorter."""
+def regrouped(parts: Iterable[NDArray[Any]], header: bitstream.Header) -> Iterator[NDArray[Any]]:
+    """Regroup codes [channel, stage, frame] into those of packets."""
+    size, spare = packet_frames(header), spare_frames(header)
     held: list[NDArray[Any]] = []
     for part in parts:
         held.append(part)
-        if sum(codes.shape[-1] for codes in held) >= size:
+        if (ready := sum(codes.shape[-1] for codes in held) - spare) >= size:
             whole = np.concatenate(held, axis=-1)
-            full = whole.shape[-1] // size * size
+            full = ready // size * size
             yield from np.split(whole[..., :full], full // size, axis=-1)
             held = [whole[..., full:].copy()]
     if held and (rest := np.concatenate(held, axis=-1)).shape[-1]:

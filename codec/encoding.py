@@ -12,7 +12,7 @@ from vqcodec.models.autoencoder import Autoencoder
 
 from . import pipeline
 from .bitstream import Header, Packet
-from .encoded import packet_frames, regrouped
+from .encoded import regrouped
 from .payloads import codings
 from .payloads.codings import Codes, Coding
 from .payloads.context import ContextCoder
@@ -51,7 +51,7 @@ def packets(
         yield from _constant(sound, model, header, coding, effort)
     else:
         encoder = CandidateEncoder(model, header.channels, stages=header.stages, effort=effort)
-        control = RateControl(header, coding, plan.target, packet_frames(header), model.config.delay)
+        control = RateControl(header, coding, plan.target, model.config.delay)
         parts = pipeline.encode(sound, header.source_sample_rate, encoder)
         yield from control.packets(parts, lambda: count.seconds)
 
@@ -61,7 +61,7 @@ def _constant(
 ) -> Iterator[tuple[Packet, Codes]]:
     encoder = StreamEncoder(model, header.channels, stages=header.stages, effort=effort)
     parts = pipeline.encode(sound, header.source_sample_rate, encoder)
-    for codes in regrouped(parts, packet_frames(header)):
+    for codes in regrouped(parts, header):
         [payload] = coding.encode([codes])
         yield Packet(codes.shape[-1], payload), codes
 

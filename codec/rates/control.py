@@ -15,7 +15,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bitstream import END_BYTES, HEADER_BYTES, MAX_FRAMES, PACKET_HEAD_BYTES, Packet
+from ..bitstream import END_BYTES, HEADER_BYTES, PACKET_HEAD_BYTES, Packet
+from ..encoded import packet_frames, regrouped, spare_frames
 from ..errors import ConfigError
 from ..header import Header
 from ..payloads.codings import Codes, Coding
@@ -65,13 +66,12 @@ class RateControl:
         header: of the file.
         coding: of its payloads.
         target: what to meet.
-        packet_frames: frames of each packet but the last.
         delay: samples by which the decoder's output lags behind the encoder's input, which take frames but no time.
     """
 
-    def __init__(self, header: Header, coding: Coding, target: Target, packet_frames: int, delay: int) -> None:
+    def __init__(self, header: Header, coding: Coding, target: Target, delay: int) -> None:
         self._header, self._coding, self._target = header, coding, target
-        self._packet_frames = min(packet_frames, MAX_FRAMES)
+        self._packet_frames = packet_frames(header)
         whole_packets = max(1, round(WINDOW_S * header.frame_rate / self._packet_frames))
         self._window_frames = whole_packets * self._packet_frames
         self._bits = np.concatenate([[0.0], np.cumsum(coding.stage_bits())])
@@ -93,7 +93,7 @@ class RateControl:
         held: list[Candidates] = []
         for part in parts:
             held.append(part)
-            if sum(candidates.frames for candidates in held) > self._window_frames:
+            while sum(candidates.frames for candidates in held) > self._window_frames + spare_frames(self._header):
                 whole = Candidates.joined(held)
                 yield from self._window(whole.part(slice(self._window_frames)), None)
                 held = [whole.part(slice(self._window_frames, None))]
@@ -129,7 +129,7 @@ class RateControl:
         """Code a window at a price, and learn what codes take."""
         counts = self._counts(window, price)
         codes = window.chosen(counts)
-        parts = [codes[..., at : at + self._packet_frames] for at in range(0, window.frames, self._packet_frames)]
+        parts = list(regrouped([codes], self._header))
         payloads = self._coding.encode(parts)
         if expected := float(self._bits[counts].sum()):
             self._scale = 8 * sum(map(len, payloads)) / expected

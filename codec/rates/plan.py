@@ -144,7 +144,7 @@ def _most_stages(target: Target, config: ModelConfig) -> int:
 
 def _price_of(quality: float) -> float:
     """Price of a bit: two steps of quality halve it."""
-    return 0.02 * 2 ** (-quality / 2)
+    return 0.01 * 2 ** (-quality / 2)
 
 
 def _check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import synthetic
 from vqcodec import Codec, Encoded, Rate, audio, bitstream
 from vqcodec.codec import DEFAULT_BITRATE_BPS
-from vqcodec.encoded import packet_frames, regrouped
+from vqcodec.encoded import regrouped
 from vqcodec.errors import (
     AudioError,
     ConfigError,
@@ -291,7 +291,7 @@ def changed(encoded: Encoded, codes: NDArray[Any] | None = None, **header: Any) 
     file = io.BytesIO()
     writer = bitstream.Writer(file, replace(encoded.header, **header))
     coding = codings.of_header(writer.header)
-    for part in regrouped([np.asarray(encoded.codes if codes is None else codes)], packet_frames(writer.header)):
+    for part in regrouped([np.asarray(encoded.codes if codes is None else codes)], writer.header):
         writer.write(bitstream.Packet(part.shape[-1], coding.encode([part])[0]))
     writer.finish(writer.header.num_samples or encoded.num_samples)
     return file.getvalue()
