@@ -181,7 +181,7 @@ class EvaluationStore(ResultStore):
             content["metrics"], content["notes"] = tuple(content["metrics"]), tuple(content["notes"])
             return RunFacts(**content)
         except FileNotFoundError:
-            raise ConfigError(f"{self.folder}: this folder holds no evaluation") from None
+            raise ConfigError(f"{self.folder} holds no evaluation") from None
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ConfigError(f"{self._settings} is damaged; name a new folder") from None
 
