@@ -11,7 +11,7 @@ The names below are loaded on first use, so that `import vqcodec` costs nothing 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .codec import Codec, Encoded
+    from .codec import Codec, Encoded, Rate
     from .errors import (
         AudioError,
         ConfigError,
@@ -32,12 +32,13 @@ __all__ = [
     "Encoded",
     "ModelMismatch",
     "NotVqcodecFile",
+    "Rate",
     "UnsupportedVersion",
     "VqcodecError",
     "__version__",
 ]
 
-_FROM_CODEC = ("Codec", "Encoded")
+_FROM_CODEC = ("Codec", "Encoded", "Rate")
 
 
 def __getattr__(name: str) -> object:

@@ -7,7 +7,7 @@ little-endian and unsigned.
      0  3  magic "VQC"
      3  1  major version (1; another one is refused)
      4  1  minor version (0; any other is accepted)
-     5  1  low 4 bits: payload coding (0 = plain packing, see entropy.py); high 4 bits: kind of codes (see KINDS)
+     5  1  low 4 bits: payload coding (0 = plain packing, see payloads/plain.py); high 4 bits: kind of codes (see KINDS)
      6  1  channels, 1..255
      7  1  stages, 1..255
      8  1  bits per code, 1..16
@@ -46,6 +46,7 @@ from .errors import ConfigError, CorruptFile, UnsupportedVersion
 from .header import HEADER_BYTES, KINDS, MAGIC, MAJOR, MAX_SAMPLES, SAMPLES_BYTES, Header, check_num_samples, little
 
 __all__ = [
+    "END_BYTES",
     "HEADER_BYTES",
     "KINDS",
     "MAGIC",
@@ -65,6 +66,7 @@ __all__ = [
 ]
 
 PACKET_HEAD_BYTES = 10
+END_BYTES = PACKET_HEAD_BYTES + SAMPLES_BYTES
 MAX_FRAMES = 0xFFFF
 
 PEELABLE = frozenset(kind.name for kind in kinds.KINDS.values() if kind.has_prefixes)

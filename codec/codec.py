@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,38 +15,48 @@ from torch import Tensor
 
 from vqcodec.models import checkpoint, registry
 from vqcodec.models.autoencoder import Autoencoder
-from vqcodec.models.config import DEFAULT_EFFORT, ModelConfig
+from vqcodec.models.config import DEFAULT_EFFORT
 
-from . import audio, bitstream, checks, files, pipeline
-from .encoded import Encoded, write_packets
+from . import audio, bitstream, checks, encoding, files, pipeline
+from .encoded import Encoded
 from .errors import ConfigError
+from .facts import ModelFacts
+from .payloads import codings
+from .payloads.context import ContextCoder
 from .pipeline import Counter, FileResult, Length, Progress
+from .rates.plan import DEFAULT_BITRATE_BPS, Plan, Rate, plan_of
 from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
 
-__all__ = ["DEFAULT_BITRATE_BPS", "Codec", "Encoded", "FileResult"]
-
-DEFAULT_BITRATE_BPS = 3000
-"""Bitrate of the codes, per channel, where none is asked for."""
+__all__ = ["DEFAULT_BITRATE_BPS", "Codec", "Encoded", "FileResult", "Rate"]
 
 _READ_SAMPLES = 1 << 16
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
 
-class Codec:
+class Codec(ModelFacts):
     """Speech -> codes or a `.vq` file, and back, with one model.
 
     Args:
         model: in evaluation mode, on the device to compute on. `Codec.load` is the usual way to get a codec.
         fingerprint: `checkpoint.fingerprint_of(model)`, if it is known.
+        decodes: fingerprints of earlier models whose files this one decodes as well.
+        path: of the model file, which may hold a context model.
     """
 
-    def __init__(self, model: Autoencoder, fingerprint: str | None = None, decodes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: Autoencoder,
+        fingerprint: str | None = None,
+        decodes: Sequence[str] = (),
+        path: PathLike | None = None,
+    ) -> None:
         self.model = model
         self.fingerprint = fingerprint or checkpoint.fingerprint_of(model)
         """SHA-256 of what decoding depends on, as 64 hexadecimal digits; a `.vq` file holds the first 16."""
         self.decodes = tuple(decodes)
         """Fingerprints of earlier models whose files this one decodes as well."""
+        self._path = path
 
     @classmethod
     def load(cls, name_or_path: PathLike = registry.DEFAULT, device: str = "auto") -> Codec:
@@ -63,60 +74,12 @@ class Codec:
         place = checks.checked_device(device)
         path = registry.find(name_or_path)
         info = registry.describe(path)
-        return cls(checkpoint.load(path, place), info.fingerprint, info.decodes)
+        return cls(checkpoint.load(path, place), info.fingerprint, info.decodes, path)
 
-    @property
-    def config(self) -> ModelConfig:
-        """The sizes of the model."""
-        return self.model.config
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self.config.name
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples a second that the model works at, in Hz."""
-        return self.config.sample_rate
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames a second."""
-        return self.config.frame_rate
-
-    @property
-    def hop_length(self) -> int:
-        """Samples per frame."""
-        return self.config.hop_length
-
-    @property
-    def num_stages(self) -> int:
-        """Codes per frame at the highest bitrate (of no meaning for a model without codes)."""
-        return self.config.num_stages
-
-    @property
-    def codebook_size(self) -> int:
-        """Number of values that a code can take."""
-        return self.config.codebook_size
-
-    @property
-    def bitrates(self) -> tuple[int, ...]:
-        """Bits a second and channel of the codes with each possible number of stages, in ascending order."""
-        return self.config.bitrates_bps
-
-    @property
-    def latency(self) -> float:
-        """Algorithmic latency of a live stream (`block_frames` = 1) in seconds."""
-        return self.config.latency_s
-
-    def stages_for(self, bitrate_bps: float) -> int:
-        """The number of stages whose bitrate is nearest.
-
-        Raises:
-            ConfigError: the bitrate is not a positive number, or the model has no codes.
-        """
-        return self.config.stages_for(bitrate_bps)
+    @functools.cached_property
+    def context(self) -> ContextCoder | None:
+        """The model's context model, which makes the codes smaller; None if it has none."""
+        return None if self._path is None else ContextCoder.load(self._path)
 
     def encode(
         self,
@@ -125,6 +88,7 @@ class Codec:
         *,
         bitrate_bps: float | None = None,
         stages: int | None = None,
+        rate: Rate | None = None,
         effort: int = DEFAULT_EFFORT,
     ) -> Encoded:
         """Encode a waveform or a sound file.
@@ -133,27 +97,29 @@ class Codec:
             audio: floats [sample] or [channel, sample] in [-1, 1] (what lies beyond is clipped), numpy or torch; or
                 the path of a file in any format, rate and number of channels ("-" is standard input).
             sample_rate: of the waveform in Hz, if it is not the codec's; it is resampled then.
-            bitrate_bps: bits a second and channel; the nearest possible is used. 3000 by default.
+            bitrate_bps: bits a second and channel of the codes; the nearest possible is used. 3000 by default.
             stages: codes per frame, instead of a bitrate.
+            rate: instead of either, all that can be said about the bitrate, such as that it may vary.
             effort: 1 takes the nearest code at every stage; up to 16 searches wider and slower, for a better sound.
                 Only with 1 are the first stages the same as without the others.
 
         Returns:
             The codes as a torch tensor on the waveform's device if a tensor was given, as a numpy array otherwise.
+            If the bitrate varies, -1 stands in the last stages of frames that have fewer.
 
         Raises:
             AudioError: the sound is empty, holds NaN or infinity, has more than 255 channels or cannot be read.
-            ConfigError: a setting is out of range, both bitrate and stages are given, or the model has no codes.
+            ConfigError: a setting is out of range, settings contradict each other, or the model has no codes.
         """
-        chosen = self._stages(bitrate_bps, stages)
+        plan = plan_of(self.config, bitrate_bps, stages, rate, varies=False)
         if isinstance(audio, str | os.PathLike):
             if sample_rate is not None:
                 raise ConfigError("a sample rate goes with a waveform; a file has its own")
             with pipeline.open_sound(audio) as sound:
-                return self._encode(sound.blocks(_READ_SAMPLES), sound.sample_rate, sound.channels, chosen, effort)
+                return self._encode(sound.blocks(_READ_SAMPLES), sound.sample_rate, sound.channels, plan, effort)
         waveform = checks.checked_waveform(audio)
         source_rate = self.sample_rate if sample_rate is None else checks.checked_sample_rate(sample_rate)
-        encoded = self._encode([waveform], source_rate, len(waveform), chosen, effort)
+        encoded = self._encode([waveform], source_rate, len(waveform), plan, effort)
         if isinstance(audio, Tensor):
             return replace(encoded, codes=torch.as_tensor(encoded.codes).to(audio.device))
         return encoded
@@ -188,10 +154,10 @@ class Codec:
         """
         name = "the encoded sound"
         if isinstance(encoded, bytes):
-            encoded = Encoded.from_bytes(encoded, name)
+            encoded = Encoded.from_bytes(encoded, name, self.context)
         elif isinstance(encoded, str | os.PathLike):
             name = os.fspath(encoded)
-            encoded = Encoded.load(name)
+            encoded = Encoded.load(name, self.context)
         if isinstance(encoded, Encoded):
             self._check_header(encoded.header, name)
             length = Length(encoded.num_samples, encoded.source_sample_rate)
@@ -223,7 +189,7 @@ class Codec:
         Raises:
             ConfigError: a setting is out of range, or both bitrate and stages are given.
         """
-        chosen = self._stages(bitrate_bps, stages)
+        chosen = plan_of(self.config, bitrate_bps, stages, None, varies=False).stages
         return StreamEncoder(self.model, channels, stages=chosen, effort=effort, block_frames=block_frames)
 
     def decoder(
@@ -251,6 +217,7 @@ class Codec:
         *,
         bitrate_bps: float | None = None,
         stages: int | None = None,
+        rate: Rate | None = None,
         effort: int = DEFAULT_EFFORT,
         force: bool = False,
         progress: Progress | None = None,
@@ -260,7 +227,9 @@ class Codec:
         Args:
             source: in any format that soundfile reads; "-" is standard input.
             target: "-" is standard output.
-            bitrate_bps, stages, effort: as in `encode`.
+            bitrate_bps: bits a second and channel of the whole file in the mean, 3000 by default. It varies from frame
+                to frame, with models that can do so.
+            stages, rate, effort: as in `encode`; a number of stages makes the bitrate constant.
             force: overwrite an existing file.
             progress: called with the seconds that are done.
 
@@ -268,14 +237,15 @@ class Codec:
             AudioError, ConfigError: as `encode`.
             VqcodecError: the target exists already or cannot be written.
         """
-        encoder_stages = self._stages(bitrate_bps, stages)
+        plan = plan_of(self.config, bitrate_bps, stages, rate, varies=True)
         with pipeline.open_sound(source) as sound, files.open_output(target, force) as output:
             count = Counter(sound.sample_rate, progress)
-            encoder = StreamEncoder(self.model, sound.channels, stages=encoder_stages, effort=effort)
-            header = self.header(None, sound.sample_rate, sound.channels, encoder_stages)
+            blocks = sound.blocks(_READ_SAMPLES)
+            header = self._header(plan, sound.sample_rate, sound.channels)
+            packets = encoding.packets(count, blocks, self.model, header, self.context, plan, effort)
             writer = bitstream.Writer(output, header)
-            blocks = count.all_of(sound.blocks(_READ_SAMPLES))
-            write_packets(writer, pipeline.encode(blocks, sound.sample_rate, encoder))
+            for packet, _ in packets:
+                writer.write(packet)
             checks.check_not_empty(count.samples, sound.name)
             writer.finish(count.samples)
         return FileResult(
@@ -326,7 +296,7 @@ class Codec:
             checks.check_kept(stages, header.stages)
             decoder = self.decoder(header.channels, stages=stages, texture=texture)
             count = Counter(output_rate, progress)
-            codes = pipeline.codes_of(reader, self.config)
+            codes = pipeline.codes_of(reader, codings.of_header(header, self.context), self.config)
             parts = pipeline.decode(codes, decoder, lambda: pipeline.length_of(reader, self.config), output_rate)
             with audio.Writer(target, output_rate, header.channels, format=format, force=force) as writer:
                 for part in count.all_of(parts):
@@ -342,14 +312,22 @@ class Codec:
             damage=None if reader.damage is None else str(reader.damage),
         )
 
-    def header(self, num_samples: int | None, source_sample_rate: int, channels: int, stages: int) -> bitstream.Header:
+    def header(
+        self,
+        num_samples: int | None,
+        source_sample_rate: int,
+        channels: int,
+        stages: int,
+        payload_coding: int = codings.PLAIN,
+    ) -> bitstream.Header:
         """Assemble the header of a `.vq` file of this model.
 
         Args:
             num_samples: samples per channel at the source rate; None while unknown.
             source_sample_rate: of the sound, in Hz.
             channels: number of channels.
-            stages: codes per frame and channel.
+            stages: codes per frame and channel, at most.
+            payload_coding: a number of `codings.NAMES`.
 
         Raises:
             ValueError: the format cannot hold it.
@@ -363,29 +341,26 @@ class Codec:
             hop_length=self.hop_length,
             stages=stages,
             bits_per_code=self.config.bits_per_code,
+            payload_coding=payload_coding,
             kind=self.config.bottleneck,
         )
 
     def _encode(
-        self, blocks: Iterable[NDArray[Any]], sample_rate: int, channels: int, stages: int, effort: int
+        self, blocks: Iterable[NDArray[Any]], sample_rate: int, channels: int, plan: Plan, effort: int
     ) -> Encoded:
         checks.check_channels(channels)
         count = Counter(sample_rate)
-        encoder = StreamEncoder(self.model, channels, stages=stages, effort=effort)
-        codes = np.concatenate(list(pipeline.encode(count.all_of(blocks), sample_rate, encoder)), axis=-1)
+        header = self._header(plan, sample_rate, channels)
+        codes = encoding.joined(encoding.packets(count, blocks, self.model, header, self.context, plan, effort), header)
         checks.check_not_empty(count.samples, "the waveform")
-        return Encoded(codes=codes, header=self.header(count.samples, sample_rate, channels, stages))
+        return Encoded(codes=codes, header=replace(header, num_samples=count.samples))
+
+    def _header(self, plan: Plan, sample_rate: int, channels: int) -> bitstream.Header:
+        coding = plan.payload_coding(self.context is not None)
+        return self.header(None, sample_rate, channels, plan.stages, coding)
 
     def _check_header(self, header: bitstream.Header, name: str) -> None:
         checks.check_header(header, self.config, (self.fingerprint, *self.decodes), name)
-
-    def _stages(self, bitrate_bps: float | None, stages: int | None) -> int:
-        if stages is None:
-            return self.stages_for(DEFAULT_BITRATE_BPS if bitrate_bps is None else bitrate_bps)
-        if bitrate_bps is not None:
-            raise ConfigError("choose either a bitrate or a number of stages, not both")
-        self.config.check_stages(stages)
-        return stages
 
     def _output_rate(self, sample_rate: int | str | None, source_rate: int | None) -> int:
         if sample_rate is None:

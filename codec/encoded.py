@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import bitstream, entropy
+from . import bitstream
 from .errors import ConfigError, CorruptFile, VqcodecError
 from .files import atomic_output
+from .payloads import codings
+from .payloads.plain import ABSENT
+
+if TYPE_CHECKING:
+    from .payloads.context import ContextCoder
 
 PACKET_S = 5.0
 """Seconds of audio in each packet, except for the last packet."""
@@ -30,7 +36,7 @@ class Encoded:
     """
 
     codes: NDArray[np.int64] | Tensor
-    """[channel, stage, frame], numpy or torch as the waveform was."""
+    """[channel, stage, frame], numpy or torch as the waveform was; -1 in the last stages of frames that have fewer."""
     header: bitstream.Header
     """The facts of the file; its number of samples is known."""
 
@@ -97,8 +103,12 @@ class Encoded:
 
     @property
     def bitrate_bps(self) -> float:
-        """Bits a second and channel of the raw codes; a file has some overhead besides."""
-        return self.header.bitrate_bps
+        """Bits a second and channel of the raw codes, in the mean; a file has some overhead besides, or packs them."""
+        frames = self.codes.shape[-1]
+        if not frames:
+            return self.header.bitrate_bps
+        sent = int((self.codes != ABSENT).sum()) / (self.channels * frames)
+        return sent * self.bits_per_code * self.header.frame_rate
 
     def with_stages(self, stages: int) -> Encoded:
         """Lower the bitrate: return the same sound with only the first `stages` codes of each frame.
@@ -109,26 +119,43 @@ class Encoded:
         bitstream.check_peelable(self.header, stages, "the encoded sound")
         return Encoded(codes=self.codes[:, :stages], header=replace(self.header, stages=stages))
 
-    def to_bytes(self) -> bytes:
-        """The `.vq` file."""
+    def to_bytes(self, coder: ContextCoder | None = None) -> bytes:
+        """Write the `.vq` file.
+
+        Args:
+            coder: the context model, if the payload coding of the header is context coding; by default that of the
+                model that ships with this fingerprint.
+
+        Raises:
+            ModelMismatch: it is needed, but not given, and none ships.
+        """
         file = io.BytesIO()
         codes = self.codes.cpu().numpy() if isinstance(self.codes, Tensor) else self.codes
         writer = bitstream.Writer(file, self.header)
-        write_packets(writer, [codes])
+        parts = list(regrouped([codes], packet_frames(self.header)))
+        payloads = codings.of_header(self.header, coder).encode(parts)
+        for part, payload in zip(parts, payloads, strict=True):
+            writer.write(bitstream.Packet(part.shape[-1], payload))
         writer.finish(self.num_samples)
         return file.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes, name: str = "<bytes>") -> Encoded:
-        """The inverse of `to_bytes`; `name` is for messages. Without a model, so the codes may still be no model's.
+    def from_bytes(cls, data: bytes, name: str = "<bytes>", coder: ContextCoder | None = None) -> Encoded:
+        """Read a `.vq` file: the inverse of `to_bytes`. The codes are not checked against the codec's model.
+
+        Args:
+            data: the file.
+            name: for messages.
+            coder: as in `to_bytes`.
 
         Raises:
             NotVqcodecFile, UnsupportedVersion, CorruptFile: as `bitstream.Reader` does.
+            ModelMismatch: the file is context-coded by a model that is not at hand.
         """
         reader = bitstream.Reader(io.BytesIO(data), name)
         header = reader.header
         nothing = np.zeros((header.channels, header.stages, 0), np.int64)
-        codes = np.concatenate([nothing, *read_packets(reader)], axis=-1)
+        codes = np.concatenate([nothing, *read_packets(reader, codings.of_header(header, coder))], axis=-1)
         assert reader.num_samples is not None
         # What is written of it is of this version, whatever wrote the file.
         return cls(codes=codes, header=replace(header, num_samples=reader.num_samples, version=(bitstream.MAJOR, 0)))
@@ -144,47 +171,34 @@ class Encoded:
             file.write(data)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Encoded:
+    def load(cls, path: str | os.PathLike[str], coder: ContextCoder | None = None) -> Encoded:
         """Read a `.vq` file; raises what `from_bytes` does, and VqcodecError if it cannot be read."""
         try:
             data = Path(path).read_bytes()
         except OSError as error:
             raise VqcodecError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
-        return cls.from_bytes(data, os.fspath(path))
+        return cls.from_bytes(data, os.fspath(path), coder)
 
 
-def write_packets(writer: bitstream.Writer, parts: Iterable[NDArray[Any]]) -> None:
-    """Write codes [channel, stage, frame], in parts of any length, as packets of `PACKET_S`."""
-    header = writer.header
-    frames = min(max(1, round(PACKET_S * header.frame_rate)), bitstream.MAX_FRAMES)
-    for codes in _regrouped(parts, frames):
-        payload = entropy.encode_payload(header.payload_coding, codes, header.bits_per_code)
-        writer.write(bitstream.Packet(codes.shape[-1], payload))
+def packet_frames(header: bitstream.Header) -> int:
+    """Frames of each packet of a file but the last: `PACKET_S`, as far as a packet holds them."""
+    return min(max(1, round(PACKET_S * header.frame_rate)), bitstream.MAX_FRAMES)
 
 
-def read_packets(reader: bitstream.Reader) -> Iterator[NDArray[np.int64]]:
-    """The codes [channel, stage, frame] of each packet.
+def read_packets(reader: bitstream.Reader, coding: codings.Coding) -> Iterator[NDArray[np.int64]]:
+    """Read the codes [channel, stage, frame] of each packet, some packets at a time.
 
     Raises:
         CorruptFile: the file is damaged; with `salvage` damage ends the iteration and stays in `reader.damage`.
-        UnsupportedVersion: the payload coding is unknown.
     """
-    h = reader.header
-    for packet in reader:
+    while packets := list(itertools.islice(reader, coding.packets_at_once)):
         try:
-            yield entropy.decode_payload(
-                h.payload_coding,
-                packet.payload,
-                channels=h.channels,
-                stages=h.stages,
-                frames=packet.frames,
-                bits=h.bits_per_code,
-            )
+            yield from coding.decode([packet.payload for packet in packets], [packet.frames for packet in packets])
         except CorruptFile as error:
             raise CorruptFile(f"{reader.name}: before byte {reader.offset}: {error}") from error
 
 
-def _regrouped(parts: Iterable[NDArray[Any]], size: int) -> Iterator[NDArray[Any]]:
+def regrouped(parts: Iterable[NDArray[Any]], size: int) -> Iterator[NDArray[Any]]:
     """Regroup arrays along the last axis into parts of `size`; the last part may be shorter."""
     held: list[NDArray[Any]] = []
     for part in parts:

@@ -60,6 +60,8 @@ class Header:
     version: tuple[int, int] = (MAJOR, 0)
 
     def __post_init__(self) -> None:
+        if self.payload_coding and self.version == (MAJOR, 0):
+            object.__setattr__(self, "version", (MAJOR, 1))  # which brought the other payload codings
         for field, (low, high) in _RANGES.items():
             value = getattr(self, field)
             if not low <= value <= high:

@@ -19,6 +19,7 @@ from .checks import check_channels
 from .encoded import read_packets
 from .errors import CorruptFile
 from .files import STANDARD_STREAM
+from .payloads.codings import Coding
 from .stream import StreamDecoder, StreamEncoder
 
 Progress: TypeAlias = Callable[[float], None]
@@ -62,13 +63,13 @@ class Counter:
 
     def __init__(self, sample_rate: int, progress: Progress | None = None) -> None:
         self.samples = 0
-        self._sample_rate = sample_rate
+        self.sample_rate = sample_rate
         self._progress = progress
 
     @property
     def seconds(self) -> float:
         """Seconds of audio so far."""
-        return self.samples / self._sample_rate
+        return self.samples / self.sample_rate
 
     def all_of(self, waveforms: Iterable[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         """Pass on waveforms [channel, sample]."""
@@ -96,8 +97,8 @@ def size_of(path: str | os.PathLike[str]) -> int:
     return 0 if os.fspath(path) == STANDARD_STREAM else Path(path).stat().st_size
 
 
-def encode(blocks: Iterable[NDArray[Any]], sample_rate: int, encoder: StreamEncoder) -> Iterator[NDArray[np.int64]]:
-    """Encode waveforms [channel, sample] at `sample_rate` (Hz) to codes [channel, stage, frame]."""
+def encode(blocks: Iterable[NDArray[Any]], sample_rate: int, encoder: StreamEncoder) -> Iterator[Any]:
+    """Encode waveforms [channel, sample] at `sample_rate` (Hz) to what the encoder returns."""
     resampler = audio.Resampler(sample_rate, encoder.config.sample_rate, encoder.channels)
     for block in blocks:
         yield encoder.push(resampler.push(block))
@@ -129,13 +130,13 @@ def decode(
     yield np.concatenate(rest, axis=-1)[:, : end.at(sample_rate) - given]
 
 
-def codes_of(reader: bitstream.Reader, config: ModelConfig) -> Iterator[NDArray[np.int64]]:
+def codes_of(reader: bitstream.Reader, coding: Coding, config: ModelConfig) -> Iterator[NDArray[np.int64]]:
     """Read the codes of each packet, which must be this model's.
 
     Raises:
         CorruptFile: as `read_packets` does, or for a code beyond the codebooks.
     """
-    for codes in read_packets(reader):
+    for codes in read_packets(reader, coding):
         if codes.max() >= config.codebook_size:
             problem = f"code {codes.max()} before byte {reader.offset}"
             raise CorruptFile(f"{reader.name}: {problem}, but the codebooks have {config.codebook_size} entries")

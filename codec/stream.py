@@ -18,6 +18,7 @@ from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 from vqcodec.models.layers import Stream
 
 from .errors import AudioError, ConfigError, CorruptFile
+from .payloads.plain import ABSENT
 
 BLOCK_FRAMES = 200
 """Frames that are computed at once by default: fast, and still small in memory."""
@@ -52,10 +53,10 @@ class _BlockStream:
         self._caller_device: torch.device | None = None  # of the tensors pushed; None while they are numpy arrays
         self._flushed = False
 
-    def _compute(self, x: Tensor, stream: Stream) -> Tensor:
+    def _compute(self, x: Tensor, stream: Stream) -> tuple[Tensor, ...]:
         raise NotImplementedError
 
-    def _run(self, x: Tensor, block: int, last: bool = False) -> Tensor | None:
+    def _run(self, x: Tensor, block: int, last: bool = False) -> tuple[Tensor, ...] | None:
         """Put x [channel, ..., time] behind what waits and compute all full blocks; the `last` one may be short."""
         if self._waiting is not None:
             x = torch.cat([self._waiting, x], dim=-1)
@@ -63,12 +64,14 @@ class _BlockStream:
         self._waiting = x[..., ready:].clone()  # a view would keep all of x
         if ready == 0:
             return None
-        return torch.cat([self._run_block(part) for part in torch.split(x[..., :ready], block, dim=-1)], dim=-1)
+        parts = [self._run_block(part) for part in torch.split(x[..., :ready], block, dim=-1)]
+        return tuple(torch.cat(pieces, dim=-1) for pieces in zip(*parts, strict=True))
 
     @torch.inference_mode()
-    def _run_block(self, x: Tensor) -> Tensor:
+    def _run_block(self, x: Tensor) -> tuple[Tensor, ...]:
         groups = zip(torch.split(x, self._batch), self._streams, strict=True)
-        return torch.cat([self._compute(group, stream) for group, stream in groups])
+        parts = [self._compute(group, stream) for group, stream in groups]
+        return tuple(torch.cat(pieces) for pieces in zip(*parts, strict=True))
 
     def _begin(self, pushed: NDArray[Any] | Tensor, axes: str, error: type[Exception]) -> Tensor:
         """The pushed array as a tensor on the model's device, its shape checked."""
@@ -80,6 +83,8 @@ class _BlockStream:
         if isinstance(pushed, np.ndarray):
             if pushed.dtype.kind not in _TORCH_TYPES:
                 raise error(f"expected numbers, not {pushed.dtype}")
+            if pushed.dtype == np.uint64:
+                pushed = pushed.clip(max=2**63 - 1)  # what is larger would become negative
             pushed = torch.from_numpy(np.require(pushed, _TORCH_TYPES[pushed.dtype.kind], ["C", "W"]))
         return pushed.to(self.device)
 
@@ -118,6 +123,11 @@ class StreamEncoder(_BlockStream):
         super().__init__(model, channels, stages, block_frames)
         self.effort = _in_range("effort", effort, MAX_EFFORT)
         self._samples = 0
+
+    @property
+    def most_stages(self) -> int:
+        """The most codes that a frame gets."""
+        return self.stages or self.config.num_stages
 
     def push(self, waveform: Array) -> Array:
         """Take any number of samples and return the codes of the blocks that they completed.
@@ -159,15 +169,18 @@ class StreamEncoder(_BlockStream):
         return codes
 
     def _encode(self, x: Tensor, last: bool = False) -> Any:
-        codes = self._run(x, self.block_frames * self.config.hop_length, last)
-        if codes is None:
-            stages = self.stages or self.config.num_stages
-            codes = torch.zeros(self.channels, stages, 0, dtype=torch.int64, device=self.device)
-        return self._like_input(codes)
+        computed = self._run(x, self.block_frames * self.config.hop_length, last)
+        return self._result(self._nothing() if computed is None else computed)
 
-    def _compute(self, x: Tensor, stream: Stream) -> Tensor:
+    def _result(self, computed: tuple[Tensor, ...]) -> Any:
+        return self._like_input(computed[0])
+
+    def _nothing(self) -> tuple[Tensor, ...]:
+        return (torch.zeros(self.channels, self.most_stages, 0, dtype=torch.int64, device=self.device),)
+
+    def _compute(self, x: Tensor, stream: Stream) -> tuple[Tensor, ...]:
         latents = self.model.encoder(x.unsqueeze(1), stream)
-        return self.model.quantizer.encode(latents, self.stages, self.effort)
+        return (self.model.quantizer.encode(latents, self.stages, self.effort),)
 
 
 class StreamDecoder(_BlockStream):
@@ -211,14 +224,15 @@ class StreamDecoder(_BlockStream):
         """Take any number of frames and return the samples of the blocks that they completed.
 
         Args:
-            codes: integers [channel, stage, frame], numpy or torch, of the same stages in every call.
+            codes: integers [channel, stage, frame], numpy or torch, of the same stages in every call. `ABSENT`, -1,
+                stands in the last stages of frames that have fewer.
 
         Returns:
             float32 [channel, sample] in [-1, 1], of the same kind, often of 0 samples.
 
         Raises:
-            CorruptFile: another shape or type, a number of stages that the model or this stream does not have, or a
-                code that is not below the codebook size.
+            CorruptFile: another shape or type, a number of stages that the model or this stream does not have, a code
+                that is not below the codebook size, or absent codes where there can be none.
             RuntimeError: after `flush`.
         """
         x = self._begin(codes, "[channel, stage, frame]", CorruptFile)
@@ -246,9 +260,8 @@ class StreamDecoder(_BlockStream):
 
     def _decode(self, codes: Tensor, last: bool = False) -> Any:
         """Codes [channel, stage, frame] -> what may leave of the samples that they complete."""
-        waveform = self._run(codes, self.block_frames, last)
-        if waveform is None:
-            waveform = torch.zeros(self.channels, 0, device=self.device)
+        computed = self._run(codes, self.block_frames, last)
+        waveform = torch.zeros(self.channels, 0, device=self.device) if computed is None else computed[0]
         skip = min(self._skip, waveform.shape[-1])
         self._skip -= skip
         left = None if self.num_samples is None else max(0, self.num_samples - self._samples)
@@ -264,12 +277,23 @@ class StreamDecoder(_BlockStream):
         if stages != (self._pushed_stages or stages):
             raise CorruptFile(f"codes of {stages} stages after codes of {self._pushed_stages}")
         self._pushed_stages = stages
-        if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= size):
-            raise CorruptFile(f"codes from {codes.min()} to {codes.max()}, but the codebooks have {size} entries")
+        if not codes.numel():
+            return
+        low, high = int(codes.min()), int(codes.max())
+        if high >= size or low < (ABSENT if self.config.kind.can_vary else 0):
+            raise CorruptFile(f"codes from {low} to {high}, but the codebooks have {size} entries")
+        if low == ABSENT and ((codes[:, :-1] == ABSENT) & (codes[:, 1:] != ABSENT)).any():
+            raise CorruptFile("a frame has a code of a stage after an absent one")
 
-    def _compute(self, codes: Tensor, stream: Stream) -> Tensor:
-        waveform: Tensor = self.model.decoder(self.model.quantizer.decode(codes), stream, self.texture)
-        return soft_limit(waveform.squeeze(1))
+    def _compute(self, codes: Tensor, stream: Stream) -> tuple[Tensor, ...]:
+        waveform: Tensor = self.model.decoder(self._latents(codes), stream, self.texture)
+        return (soft_limit(waveform.squeeze(1)),)
+
+    def _latents(self, codes: Tensor) -> Tensor:
+        absent = codes == ABSENT
+        if not absent.any():
+            return self.model.quantizer.decode(codes)
+        return self.model.quantizer.decode_varying(codes.clamp_min(0), (~absent).sum(1))
 
 
 def soft_limit(waveform: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .allotment import Audibility, allot_mean
 from .bottlenecks import Quantized
 from .config import ModelConfig
 from .decoder import Coefficients, Decoder
@@ -38,6 +39,7 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder(config)
         self.quantizer = config.kind.build(config)
         self.decoder = Decoder(config)
+        self.audibility = Audibility(config.latent_hop, config.encoder_lookahead)
 
     def forward(
         self,
@@ -46,6 +48,8 @@ class Autoencoder(nn.Module):
         quantize: bool = True,
         noise: Tensor | None = None,
         keys: Tensor | None = None,
+        varying: Tensor | None = None,
+        lost: Tensor | None = None,
     ) -> Reconstruction:
         """Encode and decode a batch from silence, for training.
 
@@ -56,14 +60,27 @@ class Autoencoder(nn.Module):
             noise: for the bottleneck to add, of variance 1 and the latents' shape; drawn if None.
             keys: of the noise of a decoder that samples, int64 [draw + 1, batch], those of `waveform` last; one draw
                 if None.
+            varying: items of which `stages` is the mean only, allotted to their frames, bool [batch]; no item if None.
+            lost: frames that do not reach a decoder that conceals, bool [batch, frame]; no frame if None.
         """
         stream = Stream()
         latents = self.encoder(waveform, stream).float()
         if stages is None:
             stages = torch.full((len(waveform),), self.config.num_stages, device=waveform.device)
+        if varying is not None and quantize:
+            stages = self._allot(waveform, latents, stages, varying)
         quantized = self.quantizer(latents, stages, noise) if quantize else None
         passed = self.quantizer.substitute_noise(latents, stages, noise) if quantized is None else quantized.latents
+        if lost is not None:
+            passed = self.decoder.conceal(passed, lost)
         coefficients = self.decoder.coefficients(passed, stream)
         if keys is None:
             keys = torch.arange(2 * len(waveform), device=waveform.device).view(2, -1)
         return Reconstruction(*self.decoder.draw(coefficients, keys, stream), coefficients, latents, quantized)
+
+    @torch.no_grad()
+    def _allot(self, waveform: Tensor, latents: Tensor, stages: Tensor, varying: Tensor) -> Tensor:
+        """Allot the stages of `varying` items [batch] to their frames [batch, frame]; all frames alike elsewhere."""
+        _, errors = self.quantizer.encode_endings(latents)
+        weights = self.audibility(waveform, Stream())
+        return torch.where(varying[:, None], allot_mean(errors, weights, stages), stages[:, None])

@@ -121,6 +121,8 @@ def _fingerprint(config: ModelConfig, tensors: Mapping[str, Tensor]) -> str:
     fields |= {name: getattr(config, name) for name in config.kind.fingerprint_fields}
     if config.decoder_stochastic:  # fingerprints are older than stochastic decoders
         fields |= {name: getattr(config, name) for name in _STOCHASTIC_FIELDS}
+    if config.decoder_conceals:  # and than concealment
+        fields["decoder_conceals"] = True
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
         if name.startswith(("decoder.", "quantizer.")):

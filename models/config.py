@@ -79,6 +79,8 @@ class ModelConfig:
     """Whether the decoder samples: beside the mean of each MDCT coefficient it gives a spread, and draws from both."""
     decoder_spread_from_hz: int = 1500
     """Frequency above which coefficients have a spread; below it the means are used alone (decoder_stochastic only)."""
+    decoder_conceals: bool = False
+    """Whether the decoder can go on without a frame: a vector of its own then stands in for the latent."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

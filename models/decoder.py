@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vqcodec.errors import ConfigError
+
 from . import texture
 from .config import ModelConfig
 from .layers import InverseMDCT, Stream, conv_next_stack, expand
@@ -48,6 +50,8 @@ class Decoder(nn.Module):
         self.project_out = nn.Linear(width, c.mdct_hop)
         self.project_spread: nn.Linear | None = None
         self.inverse_mdct = InverseMDCT(c.mdct_hop)
+        self.lost = nn.Parameter(torch.zeros(c.latent_dim)) if c.decoder_conceals else None
+        """Stands in for the latent of a frame that was lost [latent_dim]; None in a decoder that does not conceal."""
         if c.decoder_stochastic:
             self.project_spread = nn.Linear(width, c.spread_bins)
             nn.init.zeros_(self.project_spread.weight)
@@ -78,6 +82,16 @@ class Decoder(nn.Module):
         first = stream.count(self, coefficients.mean.shape[-1])
         noise = self.noise(torch.full((1,), DECODING_KEY, device=latents.device), first, coefficients.spread)
         return self.synthesise(self.textured(coefficients, noise, texture), stream)
+
+    def conceal(self, latents: Tensor, lost: Tensor) -> Tensor:
+        """Replace the latents [batch, dim, frame] of frames that were lost, bool [batch, frame].
+
+        Raises:
+            ConfigError: the decoder does not conceal.
+        """
+        if self.lost is None:
+            raise ConfigError("the decoder was not trained to go on without a frame (model.decoder_conceals)")
+        return torch.where(lost[:, None], self.lost[:, None].to(latents.dtype), latents)
 
     def noise(self, keys: Tensor, first_frame: int, spread: Tensor) -> Tensor:
         """Noise for the frames and coefficients of `spread` [..., bin, frame], for each key: [key, bin, frame]."""

@@ -33,6 +33,8 @@ class Kind:
     """Stands for the kind in the header of `.vq` files, 0 to 15; None without codes."""
     has_prefixes: bool = False
     """Whether the first stages alone are a codec; otherwise all stages are always in use."""
+    can_vary: bool = False
+    """Whether every frame may have its own number of stages, also none."""
     can_grow: bool = False
     """Whether stages may be added to trained ones: `initialise` then sets only the codebooks that are new."""
     frames_per_code: int = 1
@@ -107,6 +109,7 @@ _TABLE = (
         number=0,
         build=lambda c: _classes().ResidualVQ(c.num_stages, c.codebook_size, c.latent_dim),
         has_prefixes=True,
+        can_vary=True,
         can_grow=True,
         vectors=lambda c, stages: stages * c.codebook_size,
         fingerprint_fields=(),  # fingerprints are older than the other kinds

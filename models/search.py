@@ -97,6 +97,34 @@ def beam_search(x: Tensor, books: Sequence[Tensor], width: int) -> Tensor:
     return in_batches(search, x, beam_batch(width, len(books[0])))
 
 
+def prefix_search(x: Tensor, books: Sequence[Tensor], width: int) -> tuple[Tensor, Tensor]:
+    """Codes of a residual stack for every number of stages: the best candidate of the beam wherever it may end.
+
+    Args:
+        x: float32 [vector, dim].
+        books: a codebook [code, dim] for each stage, all of the same size.
+        width: candidate sums that are kept from stage to stage.
+
+    Returns:
+        Codes int64 [vector, ending, stage], the first `ending` of a row being those of a vector of so many stages and
+        the others 0; and the mean squared errors of all endings, of 0 to all stages, float32 [vector, ending].
+    """
+    endings = len(books) + 1
+
+    def search(part: Tensor) -> Tensor:
+        residuals, paths = start_beam(part)
+        found = part.new_zeros(len(part), endings, endings)  # errors and codes side by side, for `in_batches`
+        found[:, 0, 0] = part.square().mean(-1)
+        for ending, book in enumerate(books, 1):
+            residuals, paths = extend_beam(book, residuals, paths, width)
+            found[:, ending, 0] = residuals[:, 0].square().mean(-1)
+            found[:, ending, 1 : 1 + ending] = paths[:, 0]
+        return found
+
+    found = in_batches(search, x, beam_batch(width, len(books[0])))
+    return found[..., 1:].long(), found[..., 0]
+
+
 def beam_batch(width: int, size: int) -> int:
     """Number of vectors to search at a time with beams of that width and codebooks of that size."""
     return max(1, _BEAM_SCORES // (width * size))

@@ -64,6 +64,12 @@ class AugmentConfig(_Section):
     """Range of the signal-to-noise ratio of that noise."""
     lossy: Share = 0.0
     """Share of crops with artefacts of MP3 or Opus at low bitrates."""
+    speed: Share = 0.0
+    """Share of crops that are played 0.9 to 1.1 times as fast, pitch and all."""
+    equalise: Share = 0.0
+    """Share of crops that a random, smooth filter colours, as microphones do."""
+    lost_frames: Share = 0.0
+    """Share of crops of which bursts of frames do not reach the decoder (model.decoder_conceals)."""
     denoise: bool = False
     """Whether the target is the crop before noise, reverberation, band limit and artefacts: a speech enhancer, and with
     noise = 1 the denoising autoencoder of Vincent et al. 2008, with any bottleneck."""
@@ -223,6 +229,9 @@ class QuantizerConfig(_Section):
     `dead_share`."""
     full_share: Share = 0.25
     """Share of the items of a batch that use all stages; the other items use a random number of stages."""
+    varying_share: Share = 0.0
+    """Share of the items in which the number of stages varies from frame to frame, as in files of variable bitrate; the
+    random number is their mean."""
 
 
 class TextureConfig(_Section):

@@ -93,7 +93,8 @@ class Bottleneck(nn.Module, abc.ABC):
         Args:
             latents: float32 [batch, dim, latent frame].
             stages: how many stages each item uses, int64 [batch] in 1..num_stages; all if None. Of use only where a
-                prefix of the stages will do.
+                prefix of the stages will do. A kind that can vary takes them frame by frame as well, [batch, frame] in
+                0..num_stages.
             noise: white, of variance 1 and the latents' shape, for bottlenecks that add it (`samples`); drawn from
                 `generator` if None.
         """
@@ -148,6 +149,32 @@ class Bottleneck(nn.Module, abc.ABC):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes -> latents, int64 [batch, stage, frame] -> float32 [batch, dim, latent frame]."""
         raise self._without_codes()
+
+    def decode_varying(self, codes: Tensor, counts: Tensor) -> Tensor:
+        """Decode frames that each have their own number of codes; only with kinds that can vary.
+
+        Args:
+            codes: int64 [batch, stage, frame]; those beyond a frame's count make no difference.
+            counts: int64 [batch, frame], from 0 on.
+
+        Returns:
+            float32 [batch, dim, frame].
+        """
+        raise ConfigError(f"the frames of a {self.kind!r} bottleneck all have the same number of stages")
+
+    def encode_endings(self, latents: Tensor, stages: int | None = None, effort: int = 1) -> tuple[Tensor, Tensor]:
+        """Encode every frame for each number of stages that it might get; only with kinds that can vary.
+
+        Args:
+            latents: float32 [batch, dim, frame].
+            stages: only endings up to so many stages; all if None.
+            effort: width of the search, as in `encode`.
+
+        Returns:
+            Codes int64 [batch, frame, ending, stage], the first `ending` stages of use and the others 0, and the mean
+            squared errors of the latents with each, float32 [batch, frame, ending]; endings are 0 to `stages`.
+        """
+        raise ConfigError(f"the frames of a {self.kind!r} bottleneck all have the same number of stages")
 
     def _without_codes(self) -> ConfigError:
         return ConfigError(f"a {self.kind!r} bottleneck has no codes")

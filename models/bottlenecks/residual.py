@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..search import beam_search, greedy_search
+from ..search import beam_search, greedy_search, prefix_search
 from .base import Quantized
 from .codebook import Codebook, to_frames, to_latents, to_vectors
 from .with_codebooks import WithCodebooks
@@ -43,9 +43,11 @@ class ResidualVQ(WithCodebooks):
         batch, dim, frames = latents.shape
         if stages is None:
             stages = torch.full((batch,), self.num_stages, device=latents.device)
+        if stages.ndim == 1:
+            stages = stages[:, None].expand(batch, frames)
         x = to_vectors(latents)
-        total, _, codes, losses = self.quantize(x, stages.repeat_interleave(frames)[:, None])
-        used = stages.sum() * frames * dim
+        total, _, codes, losses = self.quantize(x, stages.reshape(-1, 1))
+        used = stages.sum().clamp_min(1) * dim
         through = x + (total - x).detach()
         means = {name: loss / used for name, loss in losses.items()}
         return Quantized(to_latents(through, batch), to_frames(codes, batch), means)
@@ -113,7 +115,22 @@ class ResidualVQ(WithCodebooks):
         return greedy_search(x, books) if effort == 1 else beam_search(x, books, effort)
 
     @torch.no_grad()
+    def encode_endings(self, latents: Tensor, stages: int | None = None, effort: int = 1) -> tuple[Tensor, Tensor]:
+        books = [book.vectors for book in self.books[:stages]]
+        codes, errors = prefix_search(to_vectors(latents), books, effort)
+        return codes.unflatten(0, (len(latents), -1)), errors.unflatten(0, (len(latents), -1))
+
+    @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the codes' vectors: int64 [batch, stage, frame] of any prefix -> [batch, dim, frame]."""
+        return self._vectors(codes).sum(0).mT
+
+    @torch.no_grad()
+    def decode_varying(self, codes: Tensor, counts: Tensor) -> Tensor:
+        sent = counts > torch.arange(codes.shape[1], device=counts.device)[:, None, None]  # [stage, batch, frame]
+        return (self._vectors(codes) * sent[..., None]).sum(0).mT
+
+    def _vectors(self, codes: Tensor) -> Tensor:
+        """[batch, stage, frame] -> [stage, batch, frame, dim]."""
         books = self.books[: codes.shape[1]]
-        return torch.stack([book.vectors[codes[:, i]] for i, book in enumerate(books)]).sum(0).mT
+        return torch.stack([book.vectors[codes[:, i]] for i, book in enumerate(books)])

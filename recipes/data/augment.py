@@ -1,7 +1,8 @@
 """A crop -> what the codec hears, and what it is to give back.
 
 The effects come in the order in which they happen to a recording: a room, noise in it, a narrow channel, a lossy file.
-None of them moves the sound in time, so that the crop before them can be the target.
+None of them moves the sound in time, so that the crop before them can be the target. Speed and colour belong to the
+recording itself, and so to the target.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve, firwin
+from scipy.signal import fftconvolve, firwin, firwin2
 
 from vqcodec import audio
 from vqcodec.errors import ConfigError
@@ -32,6 +33,13 @@ PREDELAY_S = (0.002, 0.03)
 """Range of the time between the direct sound and the first reflection."""
 LOSSY_BPS = (8_000.0, 32_000.0)
 LOSSY_FORMATS = ("mp3", "opus")
+
+SPEEDS = (0.9, 1.1)
+"""Range of how many times as fast a crop is played."""
+EQUALISER_DB = 6.0
+"""Largest gain or loss of the equaliser at each of its frequencies."""
+EQUALISER_BANDS = 7
+"""Number of these frequencies, evenly spaced in octaves from 100 Hz to half the sample rate."""
 
 _SILENCE = 1e-6  # root mean square under which a sound has no level that noise could be set against
 
@@ -71,6 +79,7 @@ class Augment:
         gain_db: range of the gain; it goes for target and input alike.
         sample_rate: samples a second of what will come.
         background: where noise comes from; pink noise if None.
+        samples: that every crop is to have at the end; as many as it had if None.
 
     Raises:
         ConfigError: `denoise` is asked for without any effect, or `lossy` at a sample rate that no lossy format has.
@@ -82,9 +91,11 @@ class Augment:
         gain_db: tuple[float, float],
         sample_rate: int,
         background: Background | None = None,
+        samples: int | None = None,
     ) -> None:
         self.config, self.gain_db, self.sample_rate = config, gain_db, sample_rate
         self.background = background or PinkNoise()
+        self.samples = samples
         self.lossy_formats = [name for name in LOSSY_FORMATS if sample_rate in audio.FORMATS[name].rates]
         effects: list[tuple[float, Callable[[Sound, np.random.Generator], Sound]]] = [
             (config.reverb, self._reverberate),
@@ -100,7 +111,8 @@ class Augment:
             raise ConfigError(f"augment.lossy: neither MP3 nor Opus has a sample rate of {sample_rate} Hz; set it to 0")
 
     def __call__(self, crop: Sound, rng: np.random.Generator) -> Pair:
-        """Gain, as far as it does not clip, and effects on a crop [sample], as `rng` has it."""
+        """Change speed, colour and level of a crop [sample] as `rng` has it, without clipping; then effects."""
+        crop = self._equalise(self._change_speed(crop, rng), rng)
         peak, gain = float(np.abs(crop).max(initial=0.0)), 10 ** (rng.uniform(*self.gain_db) / 20)
         return self.degrade((crop * (gain / max(1.0, gain * peak))).astype(np.float32), rng)
 
@@ -117,6 +129,19 @@ class Augment:
     def held_out(self, clean: Sound, index: int) -> Pair:
         """A whole recording for validation: as it is, or with effects drawn for its index where they are the task."""
         return self.degrade(clean, np.random.default_rng(index)) if self.config.denoise else Pair(clean, clean)
+
+    def _change_speed(self, crop: Sound, rng: np.random.Generator) -> Sound:
+        """Play some crops faster or slower; all come out as long as they should be."""
+        if self.config.speed and rng.random() < self.config.speed:
+            rate = round(rng.uniform(*SPEEDS) * self.sample_rate)
+            crop = audio.resample(crop[None], rate, self.sample_rate)[0]
+        return crop if self.samples is None else np.pad(crop, (0, max(0, self.samples - len(crop))))[: self.samples]
+
+    def _equalise(self, crop: Sound, rng: np.random.Generator) -> Sound:
+        if not self.config.equalise or rng.random() >= self.config.equalise:
+            return crop
+        response = equaliser(self.sample_rate, rng)
+        return _filtered(crop, response, len(response) // 2)
 
     def _reverberate(self, sound: Sound, rng: np.random.Generator) -> Sound:
         response = room_response(
@@ -165,6 +190,18 @@ def room_response(
     tail *= 10 ** (-direct_to_reverberant_db / 20) / np.sqrt(np.sum(tail**2))
     response: Sound = np.concatenate([[1.0], np.zeros(round(predelay_s * sample_rate)), tail]).astype(np.float32)
     return response
+
+
+def equaliser(sample_rate: int, rng: np.random.Generator) -> Sound:
+    """Design a random filter that colours speech as another microphone would: its response [sample], symmetric."""
+    nyquist_hz = sample_rate / 2
+    frequencies = np.geomspace(100.0, nyquist_hz, EQUALISER_BANDS)
+    frequencies[-1] = nyquist_hz  # to the last digit, as the design wants it
+    gains = 10 ** (rng.uniform(-EQUALISER_DB, EQUALISER_DB, EQUALISER_BANDS) / 20)
+    taps = 2 * round(0.016 * sample_rate) + 1
+    response = firwin2(taps, [0.0, *frequencies], [gains[0], *gains], fs=sample_rate)
+    rounded: Sound = response.astype(np.float32)
+    return rounded
 
 
 def low_pass(sample_rate: int, cutoff_hz: float) -> Sound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from vqcodec.errors import ConfigError
 from ..config import Recipe
 from ..distributed import World
 from . import corpora
-from .augment import Augment, Pair, Sound
+from .augment import SPEEDS, Augment, Pair, Sound
 from .pcm_cache import PcmCache, Report
 
 
@@ -97,7 +98,7 @@ def augmentation(recipe: Recipe, noise: Sequence[Path], cache: Path, report: Rep
         if not recipe.augment.noise:
             raise ConfigError("folders of noise are given, but augment.noise is 0: set the share of crops that have it")
         background = Noise(PcmCache.build(corpora.find(noise), sample_rate, cache, report))
-    return Augment(recipe.augment, recipe.data.gain_db, sample_rate, background)
+    return Augment(recipe.augment, recipe.data.gain_db, sample_rate, background, crop_samples(recipe))
 
 
 def example(pair: Pair) -> Example:
@@ -110,6 +111,11 @@ def crop_samples(recipe: Recipe) -> int:
     """Samples of a crop: whole frames, and the codec's delay on top."""
     config = recipe.model
     return config.hop_length * config.num_frames(round(recipe.data.crop_s * config.sample_rate))
+
+
+def read_samples(recipe: Recipe) -> int:
+    """Samples that are read for a crop: more than it has if it may be played faster."""
+    return math.ceil(crop_samples(recipe) * (SPEEDS[1] if recipe.augment.speed else 1))
 
 
 def leave_signals_to_the_trainer(_: int) -> None:

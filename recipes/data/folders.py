@@ -19,7 +19,7 @@ from ..config import Recipe
 from ..distributed import World
 from . import corpora
 from .augment import Augment
-from .batches import Draw, Example, HeldOut, augmentation, crop_samples, example, leave_signals_to_the_trainer
+from .batches import Draw, Example, HeldOut, augmentation, example, leave_signals_to_the_trainer, read_samples
 from .corpora import Recording
 from .pcm_cache import CachedClip, PcmCache, Report
 
@@ -30,7 +30,7 @@ class Crops(Dataset[Example]):
     Args:
         corpus: where they are read from.
         clips: those of its clips that take part. One is drawn as often as it is long, times its corpus's weight.
-        samples: of a crop.
+        samples: read for a crop.
         augment: what is done to crops.
         seed: of the run.
         weights: by the names of corpora, as `corpora.weights_of` returns them; alike if None.
@@ -105,7 +105,7 @@ class Folders:
     def batches(self, steps: range, world: World, seed: int) -> Iterator[Example]:
         """Yield this process's share of the batches of these steps [batch, 1, sample], the same in every call."""
         data = self.recipe.data
-        crops = Crops(self.corpus, self.clips, crop_samples(self.recipe), self.augment, seed, self.weights)
+        crops = Crops(self.corpus, self.clips, read_samples(self.recipe), self.augment, seed, self.weights)
         mine = world.share(data.batch_size)
         loader = DataLoader(
             crops,

@@ -31,7 +31,7 @@ from ..config import Recipe
 from ..distributed import World
 from . import corpora, shard_format
 from .augment import Sound
-from .batches import BatchSource, Example, HeldOut, augmentation, crop_samples, example, leave_signals_to_the_trainer
+from .batches import BatchSource, Example, HeldOut, augmentation, example, leave_signals_to_the_trainer, read_samples
 from .corpora import Recording
 from .folders import Folders
 from .pcm_cache import Report
@@ -242,7 +242,7 @@ class _LaneReader(IterableDataset[_WorkerBatch]):
         data = shards.recipe.data
         self.catalogue, self.shares, self.augment = shards.catalogue, shards.shares, shards.augment
         self.steps, self.lanes, self.seed = steps, lanes, seed
-        self.batch_size, self.samples = data.batch_size, crop_samples(shards.recipe)
+        self.batch_size, self.samples = data.batch_size, read_samples(shards.recipe)
         self.lane_crops = max(1, int(self.shares.sum() / self.samples / data.batch_size))
         """Crops of a lane in an epoch."""
         self.distance = int(data.buffer_mb * 1e6 / (SAMPLE_BYTES * self.samples * data.batch_size))

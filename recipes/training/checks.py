@@ -15,9 +15,10 @@ def check(recipe: Recipe) -> None:
 
     Raises:
         ConfigError: `run.best_by` is not a score of the validation, `data.crop_s` too short for the losses, or there
-            are no codebooks to learn by gradient.
+            are no codebooks to learn by gradient; or the model cannot vary its stages, or lose frames, as it should.
     """
     _check_learning(recipe)
+    _check_frames(recipe)
     _check_best_by(recipe)
     _check_crop(recipe)
 
@@ -26,6 +27,18 @@ def _check_learning(recipe: Recipe) -> None:
     if recipe.quantizer.learning == "gradient" and not recipe.model.code_vectors:
         kind = recipe.bottleneck.kind
         raise ConfigError(f"quantizer.learning = 'gradient': a {kind!r} bottleneck has no codebooks; leave it at 'ema'")
+
+
+def _check_frames(recipe: Recipe) -> None:
+    if recipe.quantizer.varying_share and not recipe.model.kind.can_vary:
+        kind = recipe.bottleneck.kind
+        raise ConfigError(
+            f"quantizer.varying_share: all frames of a {kind!r} bottleneck have the same number of stages"
+        )
+    if recipe.augment.lost_frames and not recipe.model.decoder_conceals:
+        raise ConfigError(
+            "augment.lost_frames needs a decoder that can go on without them: model.decoder_conceals = true"
+        )
 
 
 def _check_best_by(recipe: Recipe) -> None:

@@ -14,6 +14,7 @@ from vqcodec.models.layers import Stream
 
 from ..config import LossConfig, Recipe
 from .adversarial import Adversary
+from .draws import Drawn
 from .losses.perceptual import PERCEPTUAL
 from .losses.regularisers import contraction, sparsity
 from .losses.spectral import energy_score, relative_error, signed_error
@@ -28,16 +29,8 @@ class BatchPart(NamedTuple):
     """[item, 1, sample]"""
     coefficients: Tensor
     """Compressed MDCT coefficients of the target [item, mdct_hop, mdct frame]"""
-    stages: Tensor
-    """In use, for each item [item]"""
-    stages_share: float
-    """Their mean over the mean of the whole batch."""
-    keys: Tensor
-    """Of the noise that a stochastic decoder draws with, int64 [draw + 1, item]"""
-    noise: Tensor | None
-    """White, for what takes the quantizer's place or for a bottleneck that samples [item, dim, frame]; else None."""
-    probe: Tensor | None
-    """Random signs for the contractive loss [item, dim, frame]; None if it is not in use."""
+    drawn: Drawn
+    """What is random about them."""
 
 
 class BatchTotals(NamedTuple):
@@ -87,8 +80,11 @@ class Objective:
             step: of the run.
             quantizes: whether the quantizer is in the path.
         """
+        drawn = part.drawn
         with self.autocast():
-            output = forward(part.waveform, part.stages, quantizes, part.noise, part.keys)
+            output = forward(
+                part.waveform, drawn.stages, quantizes, drawn.noise, drawn.keys.T, drawn.varying, drawn.lost
+            )
         delay = self.recipe.model.delay
         draws, decoded = output.draws[..., delay:], output.waveform[..., delay:]
         reference = part.target[..., : part.target.shape[-1] - delay]
@@ -162,12 +158,12 @@ class Objective:
         """The bottleneck's own losses, and terms of the latents alone, as far as they are in use."""
         terms: dict[str, Tensor] = {}
         if output.quantized is not None:
-            terms |= {name: part.stages_share * value for name, value in output.quantized.losses.items()}
+            terms |= {name: part.drawn.stages_share * value for name, value in output.quantized.losses.items()}
         if whole.activations is not None:
             terms["sparse"] = sparsity(output.latents, self.recipe.loss.sparse_rho, whole.activations)
-        if part.probe is not None:
-            beginning = part.waveform[..., : part.probe.shape[-1] * self.recipe.model.latent_hop]
-            terms["contractive"] = contraction(lambda x: self.model.encoder(x, Stream()), beginning, part.probe)
+        if part.drawn.probe is not None:
+            beginning = part.waveform[..., : part.drawn.probe.shape[-1] * self.recipe.model.latent_hop]
+            terms["contractive"] = contraction(lambda x: self.model.encoder(x, Stream()), beginning, part.drawn.probe)
         return terms
 
 

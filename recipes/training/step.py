@@ -13,9 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -31,15 +29,13 @@ from ..data.batches import Example
 from ..distributed import World
 from .adversarial import Adversary
 from .calibration import calibrate
+from .draws import Drawn
 from .gradient_guard import GradientSpikeGuard
 from .losses.regularisers import activations
 from .losses.spectral import signed_energy
 from .objective import BatchPart, BatchTotals, Objective
 from .optimizers import build_optimizers, learning_rate_share
 from .warm_start import begin_with
-
-CONTRACTED_FRAMES = 16
-"""Latent frames, from the beginning of each crop, that the contractive loss looks at: it takes second derivatives."""
 
 
 class Passed(NamedTuple):
@@ -215,51 +211,16 @@ class Trainer:
 
     def _parts(self, batch: Example) -> list[BatchPart]:
         """Cut this process's share of a batch into parts, and draw what is random about them."""
-        recipe, model = self.recipe, self.model
-        rng = np.random.default_rng([recipe.run.seed, self.step])
-        model.quantizer.generator.manual_seed(int(rng.integers(2**63)))
-        frames = batch.waveform.shape[-1] // recipe.model.latent_hop
-        stages, noise, probe = self._draw_stages(rng), self._draw_noise(frames), self._draw_probe(frames)
-        keys = torch.from_numpy(rng.integers(2**31, size=(recipe.loss.draws + 1, recipe.data.batch_size)))
-        mine, parts = self.world.share(recipe.data.batch_size), []
-        each = len(mine) // recipe.optimizer.accumulate
+        drawn = Drawn.of(self.recipe, self.model.quantizer, self.step, batch.waveform.shape[-1], self.quantizes)
+        mine, parts = self.world.share(self.recipe.data.batch_size), []
+        each = len(mine) // self.recipe.optimizer.accumulate
         for first in range(0, len(mine), each):
-            local, here = slice(first, first + each), slice(mine.start + first, mine.start + first + each)
-            waveform, target = batch.waveform[local], batch.target[local]
+            waveform, target = (whole[first : first + each] for whole in batch)
             with torch.no_grad():
-                coefficients = compress(model.encoder.mdct(target, Stream()), recipe.model.power)
-            share = float(stages[here].mean() / stages.mean())
-            used = torch.from_numpy(stages[here]).to(self.device)
-            drawn = [None if values is None else values[here].to(self.device) for values in (noise, probe)]
-            parts.append(BatchPart(waveform, target, coefficients, used, share, keys[:, here].to(self.device), *drawn))
+                coefficients = compress(self.model.encoder.mdct(target, Stream()), self.recipe.model.power)
+            here = slice(mine.start + first, mine.start + first + each)
+            parts.append(BatchPart(waveform, target, coefficients, drawn.of_items(here, self.device)))
         return parts
-
-    def _draw_stages(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Quantizer dropout: stages in use for each item of the whole batch [batch]; all where no prefix will do."""
-        batch, most = self.recipe.data.batch_size, self.recipe.model.num_stages
-        if len(self.recipe.model.stage_choices) < most:
-            return np.full(batch, most)
-        stages = rng.integers(1, most + 1, batch)
-        stages[: round(batch * self.recipe.quantizer.full_share)] = most
-        return stages
-
-    def _draw_noise(self, frames: int) -> Tensor | None:
-        """White noise for the latents of the whole batch [batch, dim, frame], on the CPU; None if none is needed."""
-        quantizer = self.model.quantizer
-        if self.quantizes and not quantizer.samples:
-            return None
-        return torch.randn(self._shape(frames), generator=quantizer.generator)
-
-    def _draw_probe(self, frames: int) -> Tensor | None:
-        """Random signs for the first latents of the whole batch [batch, dim, frame]; None if none are needed."""
-        if self.freezes or not self.recipe.loss.contractive:
-            return None
-        shape = self._shape(min(frames, CONTRACTED_FRAMES))
-        return 2.0 * torch.randint(2, shape, generator=self.model.quantizer.generator) - 1
-
-    def _shape(self, frames: int) -> tuple[int, int, int]:
-        """Shape of the latents of the whole batch."""
-        return self.recipe.data.batch_size, self.recipe.model.latent_dim, frames
 
     def _mean_energy(self, parts: Sequence[BatchPart]) -> Tensor:
         """Energy that the signed error is relative to [], mean over all parts of all processes."""

@@ -14,7 +14,14 @@ from vqcodec.models.layers import ConvNeXtBlock
 
 from ..loading import sizes_that_differ
 
-MAY_GROW = ("encoder_blocks", "decoder_blocks", "encoder_fast_blocks", "decoder_fast_blocks", "decoder_stochastic")
+MAY_GROW = (
+    "encoder_blocks",
+    "decoder_blocks",
+    "encoder_fast_blocks",
+    "decoder_fast_blocks",
+    "decoder_stochastic",
+    "decoder_conceals",
+)
 """Sizes that the recipe's model may have more of than the trained one."""
 
 NEW_BLOCK_SCALE = 0.01

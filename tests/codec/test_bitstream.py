@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqcodec.bitstream import HEADER_BYTES, KINDS, MAX_SAMPLES, PEELABLE, Header, Packet, Reader, Writer, inspect, peel
-from vqcodec.entropy import pack, payload_bytes, unpack
 from vqcodec.errors import ConfigError, CorruptFile, NotVqcodecFile, UnsupportedVersion, VqcodecError
 from vqcodec.models import kinds
+from vqcodec.payloads.plain import pack, payload_bytes, unpack
 
 FORMAT = Path(__file__).resolve().parents[2] / "docs" / "FORMAT.md"
 

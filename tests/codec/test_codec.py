@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 import synthetic
-from vqcodec import Codec, Encoded, audio, bitstream
+from vqcodec import Codec, Encoded, Rate, audio, bitstream
 from vqcodec.codec import DEFAULT_BITRATE_BPS
-from vqcodec.encoded import write_packets
+from vqcodec.encoded import packet_frames, regrouped
 from vqcodec.errors import (
     AudioError,
     ConfigError,
@@ -29,6 +29,7 @@ from vqcodec.errors import (
     VqcodecError,
 )
 from vqcodec.models import checkpoint
+from vqcodec.payloads import codings
 
 TINY = Path(__file__).parents[1] / "golden" / "tiny.safetensors"
 CODEC = Codec.load(TINY, "cpu")
@@ -289,7 +290,9 @@ def changed(encoded: Encoded, codes: NDArray[Any] | None = None, **header: Any) 
     """A file whose checksums are right, but whose content is not."""
     file = io.BytesIO()
     writer = bitstream.Writer(file, replace(encoded.header, **header))
-    write_packets(writer, [np.asarray(encoded.codes if codes is None else codes)])
+    coding = codings.of_header(writer.header)
+    for part in regrouped([np.asarray(encoded.codes if codes is None else codes)], packet_frames(writer.header)):
+        writer.write(bitstream.Packet(part.shape[-1], coding.encode([part])[0]))
     writer.finish(writer.header.num_samples or encoded.num_samples)
     return file.getvalue()
 
@@ -372,20 +375,23 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("mode", ["constant", "variable"])
 @pytest.mark.parametrize("name", ["mono.wav", "stereo.flac", "long.wav"])
-def test_files_and_arrays_give_the_same(folder: Path, name: str) -> None:
-    result = CODEC.encode_file(folder / name, folder / "sound.vq", bitrate_bps=900)
+def test_files_and_arrays_give_the_same(folder: Path, name: str, mode: Literal["constant", "variable"]) -> None:
+    wish = Rate(900, mode=mode)
+    result = CODEC.encode_file(folder / name, folder / "sound.vq", rate=wish)
     waveform, rate = audio.read(folder / name)
-    encoded = CODEC.encode(waveform, rate, bitrate_bps=900)
+    encoded = CODEC.encode(waveform, rate, rate=wish)
     assert (folder / "sound.vq").read_bytes() == encoded.to_bytes()
-    from_file = CODEC.encode(folder / name, bitrate_bps=900)
+    assert (encoded.codes == -1).any() == (mode == "variable")
+    from_file = CODEC.encode(folder / name, rate=wish)
     assert from_file.to_bytes() == encoded.to_bytes()
 
     size = (folder / "sound.vq").stat().st_size
     assert result.num_samples == waveform.shape[1]
     assert result.duration_s == waveform.shape[1] / rate
     assert result.channels == len(waveform)
-    assert result.stages == 3
+    assert result.stages == encoded.stages == {"constant": 3, "variable": 4}[mode]
     assert result.bytes_in == (folder / name).stat().st_size
     assert result.bytes_out == size
     assert result.bitrate_bps == pytest.approx(size * 8 / result.duration_s)
@@ -400,7 +406,7 @@ def test_files_and_arrays_give_the_same(folder: Path, name: str) -> None:
         np.testing.assert_allclose(back, expected.clip(-1, 1), rtol=0, atol=1 / 32768)
         assert result.num_samples == back.shape[1]
         assert result.duration_s == pytest.approx(waveform.shape[1] / rate, abs=1e-3)
-        assert (result.channels, result.stages) == (len(waveform), 3)
+        assert (result.channels, result.stages) == (len(waveform), encoded.stages)
         assert result.bytes_in == size
         assert result.bytes_out == (folder / "back.w64").stat().st_size
 

@@ -230,7 +230,8 @@ def test_the_place_of_a_nan_is_counted_from_the_start() -> None:
         (np.zeros((1, 0, 10), np.int64), "1 to 4 stages"),
         (np.zeros((1, 4, 10)), "integers"),
         (np.full((1, 4, 10), 60), "60 entries"),
-        (np.full((1, 4, 10), -1), "from -1"),
+        (np.full((1, 4, 10), -2), "from -2"),
+        (np.array([[[3], [-1], [2], [-1]]]), "after an absent one"),
         (np.full((1, 4, 10), 2**64 - 1, np.uint64), "60 entries"),
     ],
 )

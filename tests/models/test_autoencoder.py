@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from synthetic import voice
+from vqcodec.errors import ConfigError
+from vqcodec.models.allotment import allot_mean
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
 from vqcodec.models.encoder import features
@@ -249,3 +251,37 @@ def test_features_are_coefficients_beside_log_magnitudes() -> None:
     torch.testing.assert_close(found[:, :2], torch.tensor([[[-2.0, 0.0], [1.0, faint]]]), atol=1e-5, rtol=0)
     logs = torch.tensor([[8.0, 1e-4], [1.0, 1e-4 * 2**0.5]]).log()
     torch.testing.assert_close(found[0, 2:], 0.2 * logs + 1)
+
+
+def test_stages_vary_only_in_the_items_that_are_to_vary() -> None:
+    model, x = make(TINY), sound(TINY, 3)
+    stages = torch.tensor([2, 2, 2])
+    alike = model(x, stages)
+    varied = model(x, stages, varying=torch.tensor([True, False, False]))
+    assert torch.equal(varied.quantized.latents[1:], alike.quantized.latents[1:])
+    assert not torch.equal(varied.quantized.latents[0], alike.quantized.latents[0])
+    codes, (_, errors) = model.quantizer.encode(alike.latents), model.quantizer.encode_endings(alike.latents)
+    weights = model.audibility(x[:1], Stream())
+    counts = allot_mean(errors[:1], weights, stages[:1])
+    assert counts.unique().numel() > 1
+    wanted = model.quantizer.decode(codes[:1], counts)
+    torch.testing.assert_close(varied.quantized.latents[:1], wanted, atol=1e-5, rtol=0)
+
+
+def test_a_vector_of_the_decoder_stands_in_for_lost_frames() -> None:
+    model, x = make(dataclasses.replace(TINY, decoder_conceals=True)), sound(TINY, 2)
+    assert model.decoder.lost is not None
+    nn.init.normal_(model.decoder.lost)
+    lost = torch.zeros(2, FRAMES, dtype=torch.bool)
+    whole = model(x, lost=lost).waveform
+    assert torch.equal(whole, model(x).waveform)
+    lost[0, 5:8] = True
+    hit = model(x, lost=lost).waveform
+    assert torch.equal(hit[1], whole[1])
+    assert torch.equal(hit[0, :, : 5 * TINY.hop_length], whole[0, :, : 5 * TINY.hop_length])
+    assert not torch.equal(hit[0], whole[0])
+    hit.sum().backward()
+    assert model.decoder.lost.grad is not None
+    assert model.decoder.lost.grad.abs().max() > 0
+    with pytest.raises(ConfigError, match="decoder_conceals"):
+        make(TINY)(x, lost=lost)

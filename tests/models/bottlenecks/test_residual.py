@@ -532,3 +532,40 @@ def test_autocast_changes_no_code() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(rvq(latents).codes, codes)
         assert torch.equal(rvq.encode(latents, effort=4), searched)
+
+
+def test_frames_may_have_their_own_numbers_of_stages() -> None:
+    rvq, latents = random_stack(), latents_of()
+    counts = torch.randint(0, 5, (3, 20), generator=seeded(3))
+    codes = rvq.encode(latents)
+    decoded = rvq.decode_varying(codes, counts)
+    for item, frame in itertools.product(range(3), range(20)):
+        kept = int(counts[item, frame])
+        alone = rvq.decode(codes[item : item + 1, :kept, frame : frame + 1]) if kept else torch.zeros(1, DIM, 1)
+        assert torch.allclose(decoded[item, :, frame], alone[0, :, 0], atol=1e-6)
+    assert torch.equal(rvq(latents, counts).latents, latents + (decoded - latents))
+
+
+def test_the_loss_of_varying_frames_is_a_mean_over_the_stages_in_use() -> None:
+    rvq, latents = random_stack(), latents_of()
+    alike = rvq(latents, torch.tensor([2, 3, 4])).losses["commitment"]
+    by_frame = rvq(latents, torch.tensor([2, 3, 4])[:, None].expand(3, 20)).losses["commitment"]
+    assert torch.equal(alike, by_frame)
+    assert rvq(latents, torch.zeros(3, 20, dtype=torch.int64)).losses["commitment"] == 0
+
+
+@pytest.mark.parametrize("effort", [1, 3])
+def test_endings_are_searched_for_each_number_of_stages(effort: int) -> None:
+    rvq, latents = random_stack(), latents_of()
+    codes, errors = rvq.encode_endings(latents, effort=effort)
+    assert codes.shape == (3, 20, 5, 4)
+    assert errors.shape == (3, 20, 5)
+    assert torch.allclose(errors[..., 0], latents.square().mean(1))
+    for ending in range(1, 5):
+        found = codes[:, :, ending].mT
+        assert torch.equal(found[:, :ending], rvq.encode(latents, ending, effort))
+        assert found[:, ending:].eq(0).all()
+        assert torch.allclose(
+            errors[..., ending], (latents - rvq.decode(found[:, :ending])).square().mean(1), atol=1e-6
+        )
+    assert torch.equal(rvq.encode_endings(latents, 2, effort)[0], codes[:, :, :3, :2])

@@ -210,3 +210,32 @@ def test_lossy_formats_refuse_what_they_cannot_hold() -> None:
         audio.through_lossy(voice(0.1)[None], RATE, "flac", 16_000)
     with pytest.raises(AudioError, match="no rate of 44100 Hz"):
         audio.through_lossy(voice(0.1)[None], 44_100, "opus", 16_000)
+
+
+def test_speed_changes_pitch_and_length_is_kept() -> None:
+    crop = tone(1.1, RATE, 1000.0)
+    changed = Augment(AugmentConfig(speed=1.0), (0.0, 0.0), RATE, samples=RATE)
+    pitches = []
+    for seed in range(20):
+        pair = changed(crop, rng(seed))
+        assert len(pair.waveform) == RATE
+        assert pair.target is pair.waveform
+        assert np.abs(pair.waveform[-100:]).max() > 0.01  # nothing is missing at the end
+        pitches.append(float(np.argmax(np.abs(np.fft.rfft(pair.waveform)))))
+    assert 900 <= min(pitches) < 960
+    assert 1040 < max(pitches) <= 1100
+    plain = Augment(AugmentConfig(speed=0.0), (0.0, 0.0), RATE, samples=RATE)(crop, rng())
+    assert np.array_equal(plain.waveform, crop[:RATE])
+
+
+def test_the_equaliser_colours_without_a_lag() -> None:
+    sound = noise(1.0, RATE)
+    coloured = [augment(AugmentConfig(equalise=1.0))(sound, rng(seed)) for seed in range(10)]
+    for pair in coloured:
+        assert pair.target is pair.waveform
+        assert lag(pair.waveform, sound) == 0
+    bands = [(100, 400), (400, 1600), (1600, 6400)]
+    gains = np.array([[power_db(pair.waveform, *b) - power_db(sound, *b) for b in bands] for pair in coloured])
+    assert np.abs(gains - gains.mean(1, keepdims=True)).max() > 2  # some band is louder against the others
+    assert gains.max() < 6.5
+    assert not np.allclose(gains[0], gains[1], atol=0.5)

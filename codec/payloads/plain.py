@@ -1,7 +1,4 @@
-"""Codes <-> the payload bytes of a packet.
-
-A *payload coding* is a number in the header of a file that says how the codes of a packet became
-bytes. Coding 0 is plain packing; others may be added to `CODINGS` without touching anything else.
+"""Codes <-> the payload bytes of a packet, plainly packed: payload coding 0 of those in `codings`.
 
 Plain packing writes every code in `bits` bits, most significant bit first, in the order stage,
 channel, frame (the stage varies slowest), without gaps. Bits left over in the last byte are zero:
@@ -13,17 +10,18 @@ channel, frame (the stage varies slowest), without gaps. Bits left over in the l
 A prefix of the stages is thus a prefix of the bits, which is what makes peeling possible.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CorruptFile, UnsupportedVersion
+from ..errors import CorruptFile
 
 MAX_BITS = 16
 PLAIN = 0
+
+ABSENT = -1
+"""Stands in the place of a code that is not sent, in the last stages of frames that have fewer than others."""
 
 
 def payload_bytes(*, channels: int, stages: int, frames: int, bits: int) -> int:
@@ -65,52 +63,6 @@ def unpack(payload: bytes, *, channels: int, stages: int, frames: int, bits: int
     words = np.packbits(bit_rows, axis=1).view(">u2")  # [code, 1]
     by_stage = words.reshape(stages, channels, frames)
     return by_stage.transpose(1, 0, 2).astype(np.int64, order="C")
-
-
-class Decode(Protocol):
-    """The signature of `unpack`, for any payload coding: payload -> codes `[channel, stage, frame]`."""
-
-    def __call__(self, payload: bytes, *, channels: int, stages: int, frames: int, bits: int) -> NDArray[np.int64]: ...
-
-
-@dataclass(frozen=True)
-class PayloadCoding:
-    """One way of turning the codes of a packet into bytes and back."""
-
-    name: str
-    encode: Callable[[NDArray[np.integer[Any]], int], bytes]
-    decode: Decode
-
-
-CODINGS: dict[int, PayloadCoding] = {PLAIN: PayloadCoding("plain packing", pack, unpack)}
-
-
-def encode_payload(coding: int, codes: NDArray[np.integer[Any]], bits: int) -> bytes:
-    """Codes `[channel, stage, frame]` -> payload, by the coding with this number.
-
-    Raises UnsupportedVersion for an unknown coding, ValueError for codes that need more bits.
-    """
-    return _lookup(coding).encode(codes, bits)
-
-
-def decode_payload(
-    coding: int, payload: bytes, *, channels: int, stages: int, frames: int, bits: int
-) -> NDArray[np.int64]:
-    """Payload -> codes `[channel, stage, frame]`, by the coding with this number.
-
-    Raises UnsupportedVersion for an unknown coding, CorruptFile for a payload that cannot be.
-    """
-    decode = _lookup(coding).decode
-    return decode(payload, channels=channels, stages=stages, frames=frames, bits=bits)
-
-
-def _lookup(coding: int) -> PayloadCoding:
-    if coding not in CODINGS:
-        known = ", ".join(f"{number} ({entry.name})" for number, entry in CODINGS.items())
-        raise UnsupportedVersion(
-            f"payload coding {coding} is unknown, this version knows {known}; install a newer vqcodec"
-        )
-    return CODINGS[coding]
 
 
 def _check_bits(bits: int) -> None:

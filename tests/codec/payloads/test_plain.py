@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vqcodec import entropy
-from vqcodec.entropy import decode_payload, encode_payload, pack, payload_bytes, unpack
-from vqcodec.errors import CorruptFile, UnsupportedVersion
+from vqcodec.errors import CorruptFile
+from vqcodec.payloads.plain import pack, payload_bytes, unpack
 
 sizes = st.integers(1, 5)
 bit_counts = st.integers(1, 16)
@@ -87,31 +86,3 @@ def test_padding_must_be_zero(bit: int) -> None:
     payload = bytes([0xFF, 0xC0 | 1 << bit])
     with pytest.raises(CorruptFile, match="padding"):
         unpack(payload, channels=1, stages=1, frames=1, bits=10)
-
-
-def test_plain_packing_is_coding_0() -> None:
-    codes = random_codes(1, 2, 3, 4, 10)
-    payload = encode_payload(0, codes, 10)
-    assert payload == pack(codes, 10)
-    np.testing.assert_array_equal(decode_payload(0, payload, channels=2, stages=3, frames=4, bits=10), codes)
-
-
-def test_unknown_coding_is_named() -> None:
-    with pytest.raises(UnsupportedVersion, match="coding 7"):
-        encode_payload(7, np.zeros((1, 1, 1), np.int64), 10)
-    with pytest.raises(UnsupportedVersion, match="coding 7"):
-        decode_payload(7, b"\0\0", channels=1, stages=1, frames=1, bits=10)
-
-
-def test_another_coding_is_found_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode(codes: NDArray[np.integer[Any]], bits: int) -> bytes:
-        return pack(codes, bits)[::-1]
-
-    def decode(payload: bytes, *, channels: int, stages: int, frames: int, bits: int) -> NDArray[np.int64]:
-        return unpack(payload[::-1], channels=channels, stages=stages, frames=frames, bits=bits)
-
-    monkeypatch.setitem(entropy.CODINGS, 9, entropy.PayloadCoding("backwards", encode, decode))
-    codes = random_codes(2, 1, 2, 8, 10)
-    payload = encode_payload(9, codes, 10)
-    assert payload == pack(codes, 10)[::-1]
-    np.testing.assert_array_equal(decode_payload(9, payload, channels=1, stages=2, frames=8, bits=10), codes)

@@ -1,0 +1,171 @@
+"""Payload codings: how the codes of packets become bytes and back. The header of a file names one by its number.
+
+    0  plain packing: every code takes as many bits as every other
+    1  varying: the numbers of stages of the frames, and the codes packed plainly
+    2  context: both coded by what a context model expects
+
+Codes are [channel, stage, frame], `ABSENT` beyond the stages of a frame where they may vary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqcodec.models import registry
+
+from ..errors import CorruptFile, ModelMismatch, UnsupportedVersion
+from ..header import Header
+from . import counts as count_coding
+from . import plain
+from .plain import ABSENT, PLAIN
+
+if TYPE_CHECKING:
+    from .context import ContextCoder
+
+VARYING, CONTEXT = 1, 2
+
+NAMES = {PLAIN: "plain packing", VARYING: "varying stages", CONTEXT: "context coding"}
+"""The payload codings by their numbers."""
+
+Codes: TypeAlias = NDArray[np.integer[Any]]
+
+
+class Coding(Protocol):
+    """A payload coding, for files with one header."""
+
+    packets_at_once: ClassVar[int]
+    """Packets that are best decoded together."""
+
+    def encode(self, packets: Sequence[Codes]) -> list[bytes]:
+        """Codes of packets -> payloads, each by itself. Raises ValueError for codes that cannot be coded so."""
+
+    def decode(self, payloads: Sequence[bytes], frames: Sequence[int]) -> list[NDArray[np.int64]]:
+        """Payloads -> codes; `frames` of each. Raises CorruptFile for a payload that cannot be."""
+
+    def stage_bits(self) -> NDArray[np.float64]:
+        """Bits that the code of each stage takes in the mean, about [stage]."""
+
+
+class Plain:
+    """Plain packing; see `plain`."""
+
+    packets_at_once = 1
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+
+    def encode(self, packets: Sequence[Codes]) -> list[bytes]:
+        return [plain.pack(codes, self._header.bits_per_code) for codes in packets]
+
+    def decode(self, payloads: Sequence[bytes], frames: Sequence[int]) -> list[NDArray[np.int64]]:
+        h = self._header
+        return [
+            plain.unpack(payload, channels=h.channels, stages=h.stages, frames=number, bits=h.bits_per_code)
+            for payload, number in zip(payloads, frames, strict=True)
+        ]
+
+    def stage_bits(self) -> NDArray[np.float64]:
+        return np.full(self._header.stages, float(self._header.bits_per_code))
+
+
+class Varying:
+    """The numbers of stages of the frames, then their codes, packed plainly.
+
+    A payload has the length of the first part (2 bytes, little-endian), that part as `counts` codes it, and the codes
+    that are sent, in the order stage, channel, frame.
+    """
+
+    packets_at_once = 1
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+
+    def encode(self, packets: Sequence[Codes]) -> list[bytes]:
+        return [self._encode(codes) for codes in packets]
+
+    def decode(self, payloads: Sequence[bytes], frames: Sequence[int]) -> list[NDArray[np.int64]]:
+        return [self._decode(payload, number) for payload, number in zip(payloads, frames, strict=True)]
+
+    def stage_bits(self) -> NDArray[np.float64]:
+        return np.full(self._header.stages, float(self._header.bits_per_code))
+
+    def _encode(self, codes: Codes) -> bytes:
+        h = self._header
+        numbers = count_coding.encode(counts_of(codes), h.stages)
+        sent = codes.transpose(1, 0, 2)[codes.transpose(1, 0, 2) != ABSENT]
+        return len(numbers).to_bytes(2, "little") + numbers + plain.pack(sent[None, None], h.bits_per_code)
+
+    def _decode(self, payload: bytes, frames: int) -> NDArray[np.int64]:
+        h = self._header
+        begin = 2 + int.from_bytes(payload[:2], "little")
+        if len(payload) < begin:
+            raise CorruptFile("a payload ends before the numbers of stages of its frames do")
+        counts = count_coding.decode(payload[2:begin], h.channels, frames, h.stages)
+        sent = np.arange(h.stages)[:, None, None] < counts  # [stage, channel, frame]
+        codes = np.full(sent.shape, ABSENT, np.int64)
+        packed = plain.unpack(payload[begin:], channels=1, stages=1, frames=int(counts.sum()), bits=h.bits_per_code)
+        codes[sent] = packed[0, 0]
+        return np.ascontiguousarray(codes.transpose(1, 0, 2))
+
+
+class Context:
+    """Context coding; see `context`."""
+
+    packets_at_once = 16
+
+    def __init__(self, header: Header, coder: ContextCoder) -> None:
+        self._header, self._coder = header, coder
+
+    def encode(self, packets: Sequence[Codes]) -> list[bytes]:
+        return self._coder.encode([(codes.clip(0), counts_of(codes)) for codes in packets])
+
+    def decode(self, payloads: Sequence[bytes], frames: Sequence[int]) -> list[NDArray[np.int64]]:
+        h = self._header
+        decoded = self._coder.decode(payloads, frames, h.channels, h.stages)
+        return [np.where(np.arange(h.stages)[:, None] < counts[:, None], codes, ABSENT) for codes, counts in decoded]
+
+    def stage_bits(self) -> NDArray[np.float64]:
+        return np.full(self._header.stages, float(self._header.bits_per_code))
+
+
+def of_header(header: Header, coder: ContextCoder | None = None) -> Coding:
+    """Return the payload coding that a header names.
+
+    Args:
+        header: of the file.
+        coder: the context model, if it is at hand; otherwise that of the model that ships with this fingerprint.
+
+    Raises:
+        UnsupportedVersion: the coding is unknown.
+        ModelMismatch: there is no context model to be found.
+    """
+    match header.payload_coding:
+        case 0:
+            return Plain(header)
+        case 1:
+            return Varying(header)
+        case 2:
+            return Context(header, coder or _shipped_coder(header))
+    known = ", ".join(f"{number} ({name})" for number, name in NAMES.items())
+    raise UnsupportedVersion(
+        f"payload coding {header.payload_coding} is unknown, this version knows {known}; install a newer vqcodec"
+    )
+
+
+def _shipped_coder(header: Header) -> ContextCoder:
+    from .context import ContextCoder
+
+    info = registry.by_fingerprint(header.fingerprint)
+    coder = None if info is None else ContextCoder.load(info.path)
+    if coder is None:
+        raise ModelMismatch(f"context-coded by a model that is needed here: {registry.whereabouts(header.fingerprint)}")
+    return coder
+
+
+def counts_of(codes: Codes) -> NDArray[np.int64]:
+    """Count the stages that are sent of each frame [channel, frame]."""
+    return (codes != ABSENT).sum(axis=1)

@@ -1,0 +1,85 @@
+"""What each frame costs and loses with any number of stages, from which a bitrate that varies is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vqcodec.models.layers import Stream
+
+from ..payloads.plain import ABSENT
+from ..stream import StreamEncoder
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Codes of frames for every number of stages that each might get, an "ending"; endings are 0, 1, ... stages."""
+
+    codes: NDArray[np.int64]
+    """Codes [channel, ending, stage, frame], 0 beyond the ending"""
+    errors: NDArray[np.float32]
+    """Squared errors of the latents, weighed by how well they are heard [channel, ending, frame]"""
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return self.errors.shape[-1]
+
+    def counts(self, price: float, bits: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Choose the number of stages of each frame: that of the least error plus price, the lowest on a tie.
+
+        Args:
+            price: of a bit.
+            bits: that each number of stages takes [ending].
+
+        Returns:
+            [channel, frame].
+        """
+        prices = (price * bits).astype(np.float32)[:, None]
+        return (self.errors + prices).argmin(axis=1)
+
+    def chosen(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Select codes [channel, stage, frame], `ABSENT` beyond the stages that each frame gets [channel, frame]."""
+        codes = np.take_along_axis(self.codes, counts[:, None, None], axis=1)[:, 0]
+        sent = np.arange(codes.shape[1])[:, None] < counts[:, None]
+        return np.where(sent, codes, ABSENT)
+
+    def part(self, frames: slice) -> Candidates:
+        """Select some of the frames."""
+        return Candidates(self.codes[..., frames], self.errors[..., frames])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Candidates]) -> Candidates:
+        """Join parts that follow each other."""
+        codes = np.concatenate([part.codes for part in parts], axis=-1)
+        return cls(codes, np.concatenate([part.errors for part in parts], axis=-1))
+
+
+class CandidateEncoder(StreamEncoder):
+    """Waveform -> `Candidates`, block by block; otherwise as `StreamEncoder`.
+
+    Raises:
+        ConfigError: as `StreamEncoder`, or all frames of the model's codes have the same number of stages.
+    """
+
+    def _result(self, computed: tuple[Tensor, ...]) -> Any:
+        codes, errors = computed
+        return Candidates(codes.cpu().numpy(), errors.cpu().numpy())
+
+    def _nothing(self) -> tuple[Tensor, ...]:
+        stages = self.most_stages
+        codes = torch.zeros(self.channels, stages + 1, stages, 0, dtype=torch.int64)
+        return codes, torch.zeros(self.channels, stages + 1, 0)
+
+    def _compute(self, x: Tensor, stream: Stream) -> tuple[Tensor, ...]:
+        waveform = x.unsqueeze(1)
+        latents = self.model.encoder(waveform, stream)
+        weights = self.model.audibility(waveform, stream)  # [channel, frame]
+        codes, errors = self.model.quantizer.encode_endings(latents, self.stages, self.effort)
+        return codes.movedim(1, -1), (errors * weights[..., None]).mT

@@ -1,0 +1,183 @@
+"""Bitrate that varies: which frame gets how many stages, so that the file comes out as large as it should be.
+
+All frames of a window of `WINDOW_S` pay the same price for a bit. The price is sought with which the window takes the
+bits that are left for it, everything counted that a file has: header, packets and all. What a window takes more or less
+than that is made good in the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bitstream import END_BYTES, HEADER_BYTES, MAX_FRAMES, PACKET_HEAD_BYTES, Packet
+from ..errors import ConfigError
+from ..header import Header
+from ..payloads.codings import Codes, Coding
+from .candidates import Candidates
+
+WINDOW_S = 60.0
+"""Seconds of sound whose bits are shared out together, and that encoding therefore holds in memory."""
+
+_TRIES = 4
+"""Times that a window is coded at most, to meet its bits."""
+_TOLERANCE = 0.015
+"""Share of its bits that a window may leave."""
+_AIM = 0.995
+"""Share of its bits that is aimed at: what is too large has to be coded again."""
+_LEAST_SHARE = 0.5
+"""Share of its own bits that a window gets at least, even if the header took them: no sound is lost for being short."""
+_PRICES = (1e-8, 1.0)
+_SEARCH_STEPS = 40
+
+
+_Coded: TypeAlias = list[tuple[Packet, Codes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a bitrate that varies is to be like: either a mean bitrate or a price, and perhaps a limit."""
+
+    bitrate_bps: float | None = None
+    """Bits a second and channel of the whole file, in the mean."""
+    price: float | None = None
+    """Of a bit, in squared error: the same sound quality throughout, whatever it takes."""
+    max_bitrate_bps: float | None = None
+    """Bits a second and channel that no second exceeds, packet heads aside."""
+
+    def __post_init__(self) -> None:
+        if (self.bitrate_bps is None) == (self.price is None):
+            raise ConfigError("choose either a bitrate or a quality")
+        for name, value in (("bitrate", self.bitrate_bps), ("highest bitrate", self.max_bitrate_bps)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"a {name} is a positive number of bits per second, not {value}")
+
+
+class RateControl:
+    """Candidates -> packets that meet a target.
+
+    Args:
+        header: of the file.
+        coding: of its payloads.
+        target: what to meet.
+        packet_frames: frames of each packet but the last.
+        delay: samples by which the decoder's output lags behind the encoder's input, which take frames but no time.
+    """
+
+    def __init__(self, header: Header, coding: Coding, target: Target, packet_frames: int, delay: int) -> None:
+        self._header, self._coding, self._target = header, coding, target
+        self._packet_frames = min(packet_frames, MAX_FRAMES)
+        whole_packets = max(1, round(WINDOW_S * header.frame_rate / self._packet_frames))
+        self._window_frames = whole_packets * self._packet_frames
+        self._bits = np.concatenate([[0.0], np.cumsum(coding.stage_bits())])
+        self._scale = 1.0  # bits that codes really take, for each that was expected
+        self._frames_before_sound = delay / header.hop_length
+        self._frames = 0
+        self._spent_bytes = HEADER_BYTES + END_BYTES
+
+    def packets(self, parts: Iterable[Candidates], duration_s: Callable[[], float]) -> Iterator[tuple[Packet, Codes]]:
+        """Choose and code; `duration_s` is asked for once all parts were taken.
+
+        Args:
+            parts: of the sound, in their order, of any length.
+            duration_s: of the whole sound.
+
+        Yields:
+            Packets and the codes in them [channel, stage, frame], `ABSENT` where frames have fewer.
+        """
+        held: list[Candidates] = []
+        for part in parts:
+            held.append(part)
+            if sum(candidates.frames for candidates in held) > self._window_frames:
+                whole = Candidates.joined(held)
+                yield from self._window(whole.part(slice(self._window_frames)), None)
+                held = [whole.part(slice(self._window_frames, None))]
+        if held and (rest := Candidates.joined(held)).frames:
+            yield from self._window(rest, duration_s())
+
+    def _window(self, window: Candidates, duration_s: float | None) -> _Coded:
+        """Code a window; the duration of the whole sound is known with the last."""
+        self._frames += window.frames
+        if duration_s is None:
+            duration_s = (self._frames - self._frames_before_sound) / self._header.frame_rate
+        price = self._target.price
+        coded = self._fitted(window, duration_s) if price is None else self._coded(window, price)
+        self._spent_bytes += _bytes_of(coded)
+        return coded
+
+    def _fitted(self, window: Candidates, duration_s: float) -> _Coded:
+        """Code a window so that the file has its bitrate at `duration_s`, as nearly as a few tries allow."""
+        assert self._target.bitrate_bps is not None
+        bytes_per_s = self._target.bitrate_bps * self._header.channels / 8
+        least = _LEAST_SHARE * bytes_per_s * window.frames / self._header.frame_rate + self._head_bytes(window)
+        wanted = max(least, bytes_per_s * duration_s - self._spent_bytes)
+        best: _Coded = []
+        for _ in range(_TRIES):
+            coded = self._coded(window, self._price_of(window, wanted))
+            if not best or _is_nearer(_bytes_of(coded), _bytes_of(best), wanted):
+                best = coded
+            if wanted * (1 - _TOLERANCE) <= _bytes_of(coded) <= wanted:
+                break
+        return best
+
+    def _coded(self, window: Candidates, price: float) -> _Coded:
+        """Code a window at a price, and learn what codes take."""
+        counts = self._counts(window, price)
+        codes = window.chosen(counts)
+        parts = [codes[..., at : at + self._packet_frames] for at in range(0, window.frames, self._packet_frames)]
+        payloads = self._coding.encode(parts)
+        if expected := float(self._bits[counts].sum()):
+            self._scale = 8 * sum(map(len, payloads)) / expected
+        return [(Packet(part.shape[-1], payload), part) for part, payload in zip(parts, payloads, strict=True)]
+
+    def _counts(self, window: Candidates, price: float) -> NDArray[np.int64]:
+        counts = window.counts(price, self._bits)
+        if self._target.max_bitrate_bps is not None:
+            limit = self._target.max_bitrate_bps * self._header.channels
+            second = max(1, round(self._header.frame_rate))
+            for begin in range(0, window.frames, second):
+                place = slice(begin, begin + second)
+                counts[:, place] = self._limited(window.part(place), counts[:, place], price, limit)
+        return counts
+
+    def _limited(
+        self, second: Candidates, counts: NDArray[np.int64], price: float, limit_bits: float
+    ) -> NDArray[np.int64]:
+        """Counts of a second that does not exceed its limit: at a higher price if need be."""
+        allowed = limit_bits * second.frames / self._header.frame_rate / self._scale
+        if self._bits[counts].sum() <= allowed:
+            return counts
+        return second.counts(self._lowest_price(second, allowed, price), self._bits)
+
+    def _price_of(self, window: Candidates, wanted_bytes: float) -> float:
+        """The price at which a window should take so many bytes, packet heads and all."""
+        allowed = 8 * max(0.0, _AIM * wanted_bytes - self._head_bytes(window)) / self._scale
+        return self._lowest_price(window, allowed, _PRICES[0])
+
+    def _head_bytes(self, window: Candidates) -> int:
+        return -(-window.frames // self._packet_frames) * PACKET_HEAD_BYTES
+
+    def _lowest_price(self, window: Candidates, allowed_bits: float, lowest: float) -> float:
+        """The lowest price at which codes are expected to take no more than so many bits."""
+        low, high = lowest, _PRICES[1]
+        if self._bits[window.counts(low, self._bits)].sum() <= allowed_bits:
+            return low
+        for _ in range(_SEARCH_STEPS):
+            price = math.sqrt(low * high)
+            too_many = self._bits[window.counts(price, self._bits)].sum() > allowed_bits
+            low, high = (price, high) if too_many else (low, price)
+        return high
+
+
+def _bytes_of(coded: _Coded) -> int:
+    return sum(PACKET_HEAD_BYTES + len(packet.payload) for packet, _ in coded)
+
+
+def _is_nearer(size: int, before: int, wanted: float) -> bool:
+    """Tell whether a size is better than the best before: not too large, and else as near as can be."""
+    return (size > wanted, abs(size - wanted)) < (before > wanted, abs(before - wanted))
