@@ -22,9 +22,8 @@ from ..data.shard_reader import open_source
 from ..distributed import joined
 from . import checkpoints, memory
 from .checks import check
-from .metrics_log import Meter, MetricsLog
+from .logs import Meter, MetricsLog, TensorBoardLogger
 from .step import Trainer
-from .tensorboard import TensorBoardLogger
 from .validation import validate
 
 EARLY_STEPS = (1, 2, 5, 10)
