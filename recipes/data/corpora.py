@@ -213,9 +213,9 @@ class _VoiceTables:
 
     corpus: str
     speakers: Mapping[str, str]
-    """By the clip's file name."""
+    """Speakers by the file names of their clips."""
     splits: Mapping[str, str]
-    """By speaker."""
+    """Official parts by speaker."""
 
     @classmethod
     def read(cls, folder: Path) -> _VoiceTables | None:

@@ -54,7 +54,7 @@ class Sound:
     system: SystemFacts
     result: EvaluationResult | None
     audio: str | None
-    """As a data URI; None where the sound was not kept."""
+    """A data URI; None where the sound was not kept."""
     spectrogram: str | None
     """Likewise."""
     problem: str | None

@@ -38,7 +38,7 @@ class EvaluationResult:
     """CPU seconds on one thread."""
     decode_s: float
     scores: Mapping[str, float]
-    """By the names of `vqcodec.recipes.metrics.METRICS`; one that is undefined for this file is left out."""
+    """Scores by the names of `vqcodec.recipes.metrics.METRICS`; one that is undefined for this file is left out."""
 
     @property
     def bitrate_bps(self) -> float:

@@ -62,11 +62,11 @@ class RunFacts:
     files: Mapping[str, int]
     """Size in bytes of each sound file, by its name relative to the folder of the data."""
     model: Mapping[str, Any] = field(default_factory=dict)
-    """Of the model that is evaluated: name, fingerprint, parameters, codebook_size, trained_on_scores, ..."""
+    """Properties of the evaluated model: name, fingerprint, parameters, codebook_size, trained_on_scores, ..."""
     codes_of: str | None = None
     """The system whose codes are counted: the model at its highest bitrate."""
     notes: tuple[str, ...] = ()
-    """What was left out and why, for the reader."""
+    """Notes for the reader on what was left out, and why."""
 
     @property
     def trained_on_scores(self) -> frozenset[str]:

@@ -39,9 +39,9 @@ class LatentSet:
     files: tuple[str, ...]
     """Paths of the recordings."""
     speakers: tuple[str, ...]
-    """Of each recording."""
+    """Speaker of each recording."""
     seconds: float
-    """Of sound, all recordings together."""
+    """Duration of all recordings together."""
 
     @property
     def labels(self) -> Tensor:

@@ -37,7 +37,7 @@ class Contestant:
     label: str
     number: int
     results: tuple[QuantizerResult, ...]
-    """By the bits that it was allowed."""
+    """Results by the number of bits."""
     ceiling: bool = False
 
     @property
@@ -57,7 +57,7 @@ class _Axes:
     by_entropy: bool = False
     """Bits are those of an ideal entropy coder."""
     bound: Callable[[float], float] | None = None
-    """By bits a vector."""
+    """The bound as a function of bits per vector."""
     ceiling: float | None = None
 
 

@@ -29,7 +29,7 @@ ENVELOPE_BAND_HZ = 1000
 ENVELOPE_STEP = 16
 """Samples over which the power in a band is averaged: an envelope has 1000 values a second."""
 ENVELOPE_EXPONENT = 0.3
-"""Of the power: loudness, in short."""
+"""Exponent of the power, for an approximate loudness."""
 SLOW = 100
 """Values of an envelope over which its own slow course is averaged, which is divided out."""
 PIECE = 500
@@ -43,7 +43,7 @@ LEAST_BAND = 1e-6
 FLATNESS_WINDOW, FLATNESS_BINS = 512, 16
 """Samples of a window, a quarter of which is the hop, and bins of a band: 32 ms and 500 Hz, a few harmonics each."""
 FLATNESS_FLOOR = 1e-10
-"""Of the power of a bin, over the strongest."""
+"""Floor of the power of a bin, over the strongest."""
 LEAST_CELL = 1e-7
 """A band of a frame that is 70 dB below the strongest, in either waveform, is left out."""
 

@@ -31,7 +31,7 @@ COUNTS = ("skipped",)
 """Metrics that count from the beginning of the run, so that the last value stands for all."""
 
 FOLDER = "tensorboard"
-"""Where the event files lie in the folder of a run."""
+"""Folder of the event files in that of a run."""
 
 RECORDINGS = 3
 """Held-out recordings that are shown."""

@@ -49,9 +49,8 @@ class Neural(System, ABC):
     rate_kbps: float
 
     codec: ClassVar[str]
-    """As in `System`."""
     family: ClassVar[str]
-    """What transformers calls the type of model."""
+    """Type of the model in transformers."""
 
     def __post_init__(self) -> None:
         possible = self._possible
