@@ -139,7 +139,7 @@ def divide(
         clips: what `for_training` leaves of the recordings.
         official: what `for_validation` leaves of them.
         validation_s: seconds of audio that are wanted for validation.
-        sample_rate: samples a second of the clips.
+        sample_rate: samples per second of the clips.
 
     Returns:
         Clips for training, clips that are held out, and the seconds that are wanted of the official parts.

@@ -321,7 +321,7 @@ def _duration(seconds: float) -> str:
 
 
 def _speed(cpu_seconds: Interval) -> str:
-    """CPU seconds a second of audio as so many times faster than real time."""
+    """CPU seconds per second of audio as a multiple of real time."""
     if cpu_seconds.value <= 0:
         return "–"
     times = 1 / cpu_seconds.value

@@ -1,7 +1,7 @@
-"""The folder of an evaluation: its settings, a line a result, the decoded sounds and the codes.
+"""The folder of an evaluation: its settings, a line for each result, the decoded sounds and the codes.
 
 OUT/run.json         what is compared: files, systems, scores
-OUT/results.jsonl    one JSON object a line: a result, or a file that could not be read; appended as they come
+OUT/results.jsonl    one JSON object per line: a result, or a file that could not be read; appended as they come
 OUT/audio/FILE/      reference.flac and SYSTEM.flac of each file
 OUT/codes/FILE.npy   `[stage, frame]`, uint16: the model's codes at its highest bitrate
 OUT/results.csv      the results as a table

@@ -22,7 +22,7 @@ _LEAST_BOOK_BITS = 6
 """Codebooks get smaller down to this, rather than leave bits unspent."""
 _FEW_BOOK_BITS = 8
 _FEW_BOOKS_FROM = 41
-"""From so many bits a vector on, additive and composite codebooks have 8 bits each: time grows with the square of all
+"""From this many bits on, additive and composite codebooks have 8 bits each: time grows with the square of all
 codes, memory as well."""
 _BEAM = 8
 

@@ -62,7 +62,7 @@ class Latents:
 def collect(
     codec: Codec, recordings: Iterable[Recording], seconds: float, progress: Callable[[float], None]
 ) -> tuple[LatentSet, list[str]]:
-    """Encode recordings, in their order, until there are so many seconds of sound; the last one is whole as well.
+    """Encode recordings, in their order, until there are this many seconds of sound; the last one is whole as well.
 
     Returns:
         the latents, and why recordings were left out.

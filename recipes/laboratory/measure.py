@@ -45,7 +45,7 @@ class QuantizerJob:
     latents: Path
     model: str
     scored_files: int
-    """The first so many recordings of the test part are decoded and scored; 0 for none."""
+    """This many first recordings of the test part are decoded and scored; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True)

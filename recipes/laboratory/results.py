@@ -63,12 +63,12 @@ class QuantizerResult:
 
     @property
     def encode_speed(self) -> float:
-        """Vectors a CPU second."""
+        """Vectors per CPU second."""
         return self.vectors / max(self.encode_s, 1e-9)
 
     @property
     def decode_speed(self) -> float:
-        """Vectors a CPU second."""
+        """Vectors per CPU second."""
         return self.vectors / max(self.decode_s, 1e-9)
 
     def answers(self, member: Candidate, scored: bool) -> bool:
@@ -116,7 +116,7 @@ class Findings:
 
     @property
     def scores(self) -> list[str]:
-        """The scores that there are."""
+        """The scores that any result has."""
         return [name for name in SCORES if any(one.scores.get(name) for one in self.results)]
 
     def label(self, score: str) -> str:
@@ -139,7 +139,7 @@ class Findings:
         return list(dict.fromkeys(one.title for one in self.results))
 
     def bound_db(self, bits: float) -> float:
-        """The best SNR of any code of so many bits a vector for Gaussian vectors of the test latents' covariance."""
+        """The best SNR of any code of this many bits for Gaussian vectors of the test latents' covariance."""
         return bound_db(self.variances, bits)
 
     def gap_db(self, one: QuantizerResult) -> float:
@@ -152,6 +152,6 @@ class Findings:
 
 
 def bound_db(variances: Sequence[float], bits: float) -> float:
-    """The best SNR of any code of so many bits a vector for Gaussian vectors with these variances."""
+    """The best SNR of any code of this many bits per vector for Gaussian vectors with these variances."""
     exact = torch.tensor(variances, dtype=torch.float64)
     return 10 * math.log10(float(exact.mean()) / gaussian_distortion(exact, bits))

@@ -13,7 +13,7 @@ from vqcodec.errors import AudioError
 from ..data.corpora import Recording, find
 
 _TEST_EVERY = 4
-"""One speaker out of so many is measured on where one folder serves for both parts."""
+"""One in this many speakers is measured on where one folder serves for both parts."""
 
 
 @dataclass(frozen=True, kw_only=True)

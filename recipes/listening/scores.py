@@ -218,7 +218,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def table_rows(summary: ListeningSummary) -> list[tuple[str, ...]]:
-    """The scores as text, a row a system, under `HEADINGS`."""
+    """The scores as text, a row for each system, under `HEADINGS`."""
     return [
         (
             one.title,
@@ -233,7 +233,7 @@ def table_rows(summary: ListeningSummary) -> list[tuple[str, ...]]:
 
 
 def write_scores(summary: ListeningSummary, folder: Path) -> None:
-    """Write `listen_scores.csv`, a line a system, and `listen_scores.json`, which has everything."""
+    """Write `listen_scores.csv`, a line for each system, and `listen_scores.json`, which has everything."""
     text = io.StringIO()
     table = csv.DictWriter(text, [field.name for field in dataclasses.fields(SystemScore)], lineterminator="\n")
     table.writeheader()

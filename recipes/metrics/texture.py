@@ -18,14 +18,14 @@ from .waveforms import RATE, Waveform, refuse_short, resampled_pair
 Value = TypeVar("Value", np.bool_, np.float64)
 
 FRAME_RATE_HZ = 50.0
-"""Latents a second of the codec whose lattice is looked for, where nothing else is said."""
+"""Latents per second of the codec whose lattice is looked for, where nothing else is said."""
 LATTICE_SHORTEST = 8000
 """Samples: one piece of an envelope."""
 
 LOW_HZ, HIGH_HZ = 1500, 7500
 
 ENVELOPE_BAND_HZ = 1000
-"""Wide enough for envelopes of up to 500 Hz, and so for four lines of a codec of up to 125 frames a second."""
+"""Wide enough for envelopes of up to 500 Hz, and so for four lines of a codec of up to 125 frames per second."""
 ENVELOPE_STEP = 16
 """Samples over which the power in a band is averaged: an envelope has 1000 values a second."""
 ENVELOPE_EXPONENT = 0.3
@@ -60,7 +60,7 @@ def lattice_db(
     Insensitive to level. Identical waveforms: 0; without a lattice within 1 dB or so of that.
 
     Args:
-        frame_rate_hz: latents a second, 20 to 125; of another codec it finds what happens to be at this rate.
+        frame_rate_hz: latents per second, 20 to 125; of another codec it finds what happens to be at this rate.
 
     Raises:
         AudioError: one waveform is silent, or the reference never active for long above 1.5 kHz; under 0.5 s.

@@ -47,7 +47,7 @@ RANGE = (math.log(FLOOR), math.log(50.0))
 
 
 class MetricsLog:
-    """The metrics file of a run, one JSON object a line, and its TensorBoard logger."""
+    """The metrics file of a run, one JSON object per line, and its TensorBoard logger."""
 
     def __init__(self, run: Path, step: int = 0, tensorboard: TensorBoardLogger | None = None) -> None:
         """
@@ -122,7 +122,7 @@ class Meter:
 
         A step that was refused for its NaN says nothing about the others: what is not finite is left out.
 
-        With the speed come "audio_s_per_s", seconds of audio a second, and "data_share", of the time in which the
+        With the speed come "audio_s_per_s", seconds of audio per second, and "data_share", of the time in which the
         step waited for its batch.
         """
         names = self._metrics[-1].keys()

@@ -92,7 +92,7 @@ def train(
         ConfigError: the run exists and `resume` was not asked for, or the other way round.
         AudioError: a folder is missing or holds no readable audio.
         OutOfMemory: a step does not fit into the memory.
-        TrainingDiverged: the gradients are beyond use for good.
+        TrainingDiverged: the gradients stay unusable.
     """
     check(recipe)
     if init is not None:

@@ -55,7 +55,7 @@ class System(Protocol):
 
         Args:
             waveform: float32 [sample] in [-1, 1], at least one sample.
-            sample_rate: samples a second, 8000 to 48 000.
+            sample_rate: samples per second, 8000 to 48 000.
             folder: an empty folder for the system's files. They stay there.
 
         Raises:
