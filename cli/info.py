@@ -25,7 +25,7 @@ def info(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE", help=".vq files, folders of them, or - for standard input.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, one for each file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each file, one per line.")] = False,
 ) -> None:
     """Show what is in .vq files, and check that they are whole.
 

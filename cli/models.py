@@ -11,7 +11,9 @@ from vqcodec.models import registry
 
 
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, one for each model.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object for each model, one per line.")
+    ] = False,
 ) -> None:
     """List the models that come with the package."""
     for name in registry.names():

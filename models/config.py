@@ -34,7 +34,7 @@ class ModelConfig:
     name: str = "speech_16k"
     """Name of the model, and of the file that training writes."""
     sample_rate: int = 16_000
-    """Samples a second of the waveform."""
+    """Samples per second of the waveform."""
     mdct_hop: int = 160
     """Samples between MDCT frames, and coefficients in each; a window is twice as long."""
     power: float = 0.3
@@ -175,11 +175,11 @@ class ModelConfig:
 
     @property
     def bitrates_bps(self) -> tuple[int, ...]:
-        """Bits a second of the raw codes with each of `stage_choices`."""
+        """Bits per second of the raw codes with each of `stage_choices`."""
         return tuple(map(self.bitrate_of, self.stage_choices))
 
     def bitrate_of(self, stages: int) -> int:
-        """Bits a second of the raw codes with so many stages."""
+        """Bits per second of the raw codes with this many stages."""
         return round(self.bits_per_code * self.frame_rate * stages)
 
     @property

@@ -32,7 +32,7 @@ class Coefficients(NamedTuple):
 class Decoder(nn.Module):
     """Projection from the latent, ConvNeXt blocks, compressed MDCT coefficients, inverse power law and MDCT.
 
-    A stochastic decoder gives means and spreads of the coefficients and draws from them: a few bits a second cannot say
+    A stochastic decoder gives means and spreads of the coefficients and draws from them: a few bits cannot say
     the signs of high coefficients, and whoever answers with the same ones in every frame makes a metallic buzz.
     """
 

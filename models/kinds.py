@@ -42,7 +42,7 @@ class Kind:
     check: Callable[[ModelConfig], None] = lambda config: None
     """Raises `ConfigError` for sizes that this kind cannot have."""
     vectors: Callable[[ModelConfig, int], int] = lambda config, stages: 0
-    """Code vectors, of the latents' dimension, that the first so many stages of a model need."""
+    """Code vectors, of the latents' dimension, that this many first stages of a model need."""
     square_layers: int = 0
     """Square matrices of the latents' dimension in the bottleneck's linear layers."""
     fingerprint_fields: tuple[str, ...] = ("bottleneck", "lattice_levels", "coarse_stages")

@@ -106,7 +106,7 @@ def prefix_search(x: Tensor, books: Sequence[Tensor], width: int) -> tuple[Tenso
         width: candidate sums that are kept from stage to stage.
 
     Returns:
-        Codes int64 [vector, ending, stage], the first `ending` of a row being those of a vector of so many stages and
+        Codes int64 [vector, ending, stage], the first `ending` of a row being those of a vector of as many stages and
         the others 0; and the mean squared errors of all endings, of 0 to all stages, float32 [vector, ending].
     """
     endings = len(books) + 1

@@ -192,7 +192,7 @@ class DiscriminatorConfig(_Section):
     ramp_steps: Count = 1000
     """Steps after that in which the weight of the adversarial losses rises from 0."""
     every: AtLeastOne = 2
-    """The discriminators are updated every so many steps."""
+    """Steps from one update of the discriminators to the next."""
     adversarial: NotNegative = 0.2
     """Weight of the adversarial loss in the codec's loss."""
     feature: NotNegative = 0.3

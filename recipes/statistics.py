@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-"""Of every interval."""
+"""Confidence level of every interval."""
 RESAMPLES = 2000
-"""Of the bootstrap behind every interval."""
+"""Resamples of the bootstrap behind every interval."""
 
 
 @dataclass(frozen=True)

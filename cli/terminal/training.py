@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SPEED = "audio_s_per_s"
 DATA_SHARE = "data_share"
-"""The metrics that the panel shows beside its bar: seconds of audio a second, and the share of time without data."""
+"""The metrics that the panel shows beside its bar: seconds of audio per second, and the share of time without data."""
 
 _MEGA = 1e6
 

@@ -141,7 +141,7 @@ class Bottleneck(nn.Module, abc.ABC):
 
         Args:
             latents: a whole number of frames of codes.
-            stages: only the first so many; all if None. Of use only where a prefix of the stages will do.
+            stages: how many of the first stages to use; all if None. Of use only where a prefix of the stages will do.
             effort: width of the search, 1 to `MAX_EFFORT`, where a wider one finds better codes.
         """
         raise self._without_codes()
@@ -167,7 +167,7 @@ class Bottleneck(nn.Module, abc.ABC):
 
         Args:
             latents: float32 [batch, dim, frame].
-            stages: only endings up to so many stages; all if None.
+            stages: only endings up to this many stages; all if None.
             effort: width of the search, as in `encode`.
 
         Returns:

@@ -118,7 +118,7 @@ class KMeansQuantizer(SingleBook):
         return {**super().settings(), "backend": self.backend}
 
     def fit(self, vectors: Tensor) -> Self:
-        """Learn the codebook from float32 [vector, dim], as many vectors as codes at least."""
+        """Learn the codebook from float32 [vector, dim], at least as many vectors as codes."""
         vectors = check_vectors(vectors, at_least=self.num_codes)
         generator = generator_of(self.seed)
         vectors = sample(vectors, self.vectors_per_code * self.num_codes, generator)

@@ -40,7 +40,7 @@ class Lattice:
     """All integer points, or those of even sum alone (D_n); and with halves those moved by 1/2 along every axis too."""
 
     dim: int
-    """n; vectors are cut into blocks of so many dimensions"""
+    """Dimensions of a block that vectors are cut into, n"""
     even: bool
     """Whether the coordinates of a point must add up to an even number"""
     halves: bool

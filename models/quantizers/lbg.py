@@ -47,7 +47,7 @@ class LBGQuantizer(SingleBook):
         self.epsilon = check_number("epsilon", epsilon, 0, 1)
 
     def fit(self, vectors: Tensor) -> Self:
-        """Learn the codebook from float32 [vector, dim], as many vectors as codes at least."""
+        """Learn the codebook from float32 [vector, dim], at least as many vectors as codes."""
         vectors = check_vectors(vectors, at_least=self.num_codes)
         generator = generator_of(self.seed)
         vectors = sample(vectors, self.vectors_per_code * self.num_codes, generator)

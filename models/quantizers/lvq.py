@@ -85,7 +85,7 @@ class LearningVectorQuantizer(SingleBook):
         """Learn the codes from float32 vectors [vector, dim] and their classes.
 
         Args:
-            vectors: as many as codes at least.
+            vectors: at least as many as codes.
             labels: int64 [vector], any numbers: ids of speakers, for instance.
 
         Raises:

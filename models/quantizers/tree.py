@@ -42,7 +42,7 @@ class TreeQuantizer(Quantizer):
     ) -> None:
         """
         Args:
-            depth: levels of the tree, so many bits a vector; it has 2^depth leaves.
+            depth: levels of the tree, which are the bits of a vector; it has 2^depth leaves.
             search: "greedy" or "full".
             iterations: of Lloyd at each level, at most.
             vectors_per_code: larger sets than this many for each leaf are sampled (sets up to 65536 never are).
@@ -58,12 +58,12 @@ class TreeQuantizer(Quantizer):
         self.seed = check_integer("seed", seed, 0)
 
     def level(self, depth: int) -> Tensor:
-        """The codes after so many bits, 1..depth, in the order of their paths as binary numbers [2^depth, dim]."""
+        """The codes after this many bits, 1..depth, in the order of their paths as binary numbers [2^depth, dim]."""
         first = 2**depth - 2  # levels of 2, 4, 8 ... nodes come before
         return self._table("nodes")[first : first + 2**depth]
 
     def fit(self, vectors: Tensor) -> Self:
-        """Learn the tree from float32 [vector, dim], as many vectors as leaves at least."""
+        """Learn the tree from float32 [vector, dim], at least as many vectors as leaves."""
         vectors = check_vectors(vectors, at_least=2**self.depth)
         generator = generator_of(self.seed)
         vectors = sample(vectors, self.vectors_per_code * 2**self.depth, generator)

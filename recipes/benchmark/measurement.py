@@ -22,9 +22,9 @@ class Figure:
 
     group: Group
     name: str
-    """What was measured: "encode"."""
+    """The quantity measured: "encode"."""
     setting: str = ""
-    """With which setting: "3 kbit/s"."""
+    """The setting: "3 kbit/s"."""
     place: str = ""
     """On what: "cpu, 1 thread"; empty where it makes no difference."""
     unit: str
@@ -33,7 +33,7 @@ class Figure:
     best: FiniteFloat
     median: FiniteFloat
     count: int = 1
-    """How many measurements."""
+    """Number of measurements."""
 
     @property
     def key(self) -> str:

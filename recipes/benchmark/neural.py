@@ -24,7 +24,7 @@ from .subject import Subject, voice
 from .timing import Place, Samples, Skipped, Task, interleaved
 
 LONGEST_S = 5.0
-"""As much audio is coded: some of them are slow."""
+"""Seconds of audio to code: some of the codecs are slow."""
 
 PLACE = Place("cpu", threads=1)
 

@@ -48,7 +48,7 @@ class ModelFacts:
 
     name: str
     fingerprint: str
-    """As 64 hexadecimal digits."""
+    """64 hexadecimal digits."""
     parameters: int
     """Numbers in the networks and the codebooks."""
     sample_rate: int
@@ -76,7 +76,7 @@ class BenchmarkReport:
     settings: BenchmarkSettings
     figures: tuple[Figure, ...]
     skipped: tuple[str, ...]
-    """What could not be measured, and why."""
+    """Measurements that failed, and why."""
 
 
 def to_json(report: BenchmarkReport) -> bytes:

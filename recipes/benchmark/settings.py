@@ -21,11 +21,11 @@ class BenchmarkSettings:
     seconds: float = 30.0
     """Length of the signal, 1 to 3600 s."""
     devices: tuple[str, ...] = ("cpu",)
-    """In the words of torch."""
+    """Names of devices as torch has them."""
     threads: tuple[int, ...] = (1,)
     """Numbers of threads on the CPU."""
     bitrates: tuple[float, ...] = (1.5, 3.0, 6.0)
-    """Of the codes, in kbit/s; the nearest possible are used, and the middle one where one is enough."""
+    """Bitrates of the codes in kbit/s; the nearest possible are used, and the middle one where one is enough."""
     repeat: int = 5
     """Rounds that count; one more goes before them."""
     neural: bool = True

@@ -16,7 +16,7 @@ from .subject import Subject
 from .timing import Place, Task, interleaved
 
 LONGEST_S = 10.0
-"""As much of the signal is streamed."""
+"""Seconds of the signal that are streamed."""
 
 PERCENTILES = (50, 99)
 
@@ -25,7 +25,7 @@ class Call(NamedTuple):
     """One stream, there and back."""
 
     encode_s: list[float]
-    """Of each block."""
+    """Seconds for each block."""
     decode_s: list[float]
     codes: NDArray[np.int64]
     """[1, stage, frame]"""

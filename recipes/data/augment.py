@@ -77,7 +77,7 @@ class Augment:
     Args:
         config: shares and ranges.
         gain_db: range of the gain; it goes for target and input alike.
-        sample_rate: samples a second of what will come.
+        sample_rate: samples per second of what will come.
         background: where noise comes from; pink noise if None.
         samples: that every crop is to have at the end; as many as it had if None.
 

@@ -28,7 +28,7 @@ class CleaningSettings:
     """Settings of the preparation of a corpus."""
 
     sample_rate: int = 16_000
-    """Samples a second of everything in the shards."""
+    """Samples per second of everything in the shards."""
     shard_mb: float = 256.0
     """A shard is full when it holds this many millions of bytes."""
     silence_db: float = -50.0

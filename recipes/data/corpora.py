@@ -139,7 +139,7 @@ def divide(
         clips: what `for_training` leaves of the recordings.
         official: what `for_validation` leaves of them.
         validation_s: seconds of audio that are wanted for validation.
-        sample_rate: samples a second of the clips.
+        sample_rate: samples per second of the clips.
 
     Returns:
         Clips for training, clips that are held out, and the seconds that are wanted of the official parts.
@@ -213,9 +213,9 @@ class _VoiceTables:
 
     corpus: str
     speakers: Mapping[str, str]
-    """By the clip's file name."""
+    """Speakers by the file names of their clips."""
     splits: Mapping[str, str]
-    """By speaker."""
+    """Official parts by speaker."""
 
     @classmethod
     def read(cls, folder: Path) -> _VoiceTables | None:

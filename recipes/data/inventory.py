@@ -34,7 +34,7 @@ class CorpusSummary:
     hours_silent: float
     """Cut away as silence, or in files that are nothing else."""
     hours_by_split: dict[str, float]
-    """By official part."""
+    """Hours by official part."""
     dropped: dict[str, int]
     """Files by the reason: "unreadable", "silent", "duplicate"."""
     source_rates: dict[int, int]
@@ -75,7 +75,7 @@ class Inventory:
 
     total: CorpusSummary
     corpora: dict[str, CorpusSummary]
-    """By name."""
+    """Corpora by name."""
     dropped: list[dict[str, str]]
     """Each file that nothing was kept of: path, reason, detail."""
     shards: int

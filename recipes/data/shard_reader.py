@@ -333,7 +333,7 @@ def _open(folders: Sequence[Path], sample_rate: int) -> tuple[Catalogue, list[_S
 
 
 def _first(official: Sequence[Recording], stored: Sequence[_StoredClip], samples: int) -> list[_StoredClip]:
-    """Select all parts of the first files that together have so many samples."""
+    """Select all parts of the first files that together have this many samples."""
     parts: defaultdict[Recording, list[_StoredClip]] = defaultdict(list)
     for clip in stored:
         parts[clip.recording].append(clip)

@@ -35,7 +35,7 @@ class ComparedCodec:
     """A reference to compare codecs with, not a codec: the unprocessed sound, or a part of its band."""
     systems: tuple[SystemFacts, ...]
     summaries: tuple[SystemSummary, ...]
-    """By bitrate, lowest first; empty where no file was measured with all systems."""
+    """Means by bitrate, lowest first; empty where no file was measured with all systems."""
 
     @property
     def main(self) -> bool:

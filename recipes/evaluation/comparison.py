@@ -20,7 +20,7 @@ from .store import REFERENCE, RunFacts
 from .systems import System, Vqcodec
 
 ALL = "all"
-"""As a baseline: every codec whose tools are installed, at its usual rates."""
+"""The baseline that stands for every codec whose tools are installed, at its usual rates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Comparison:
     """The files, systems and scores of an evaluation."""
 
     files: Mapping[str, Path]
-    """By the names that a report gives them."""
+    """Paths by the names that a report gives to the files."""
     systems: tuple[System, ...]
     facts: RunFacts
 

@@ -54,7 +54,7 @@ class Sound:
     system: SystemFacts
     result: EvaluationResult | None
     audio: str | None
-    """As a data URI; None where the sound was not kept."""
+    """A data URI; None where the sound was not kept."""
     spectrogram: str | None
     """Likewise."""
     problem: str | None
@@ -321,7 +321,7 @@ def _duration(seconds: float) -> str:
 
 
 def _speed(cpu_seconds: Interval) -> str:
-    """CPU seconds a second of audio as so many times faster than real time."""
+    """CPU seconds per second of audio as a multiple of real time."""
     if cpu_seconds.value <= 0:
         return "–"
     times = 1 / cpu_seconds.value

@@ -38,11 +38,11 @@ class EvaluationResult:
     """CPU seconds on one thread."""
     decode_s: float
     scores: Mapping[str, float]
-    """By the names of `vqcodec.recipes.metrics.METRICS`; one that is undefined for this file is left out."""
+    """Scores by the names of `vqcodec.recipes.metrics.METRICS`; one that is undefined for this file is left out."""
 
     @property
     def bitrate_bps(self) -> float:
-        """Bits on disk a second of audio."""
+        """Bits on disk per second of audio."""
         return 8 * self.bytes / self.duration_s
 
 
@@ -56,7 +56,7 @@ class SystemSummary:
     bitrate_bps: Interval
     """All bits on disk over all seconds of audio."""
     encode_s: Interval
-    """CPU seconds a second of audio, on one thread."""
+    """CPU seconds per second of audio, on one thread."""
     decode_s: Interval
     scores: Mapping[str, Interval]
     """Means over the files for which the score is defined."""

@@ -1,7 +1,7 @@
-"""The folder of an evaluation: its settings, a line a result, the decoded sounds and the codes.
+"""The folder of an evaluation: its settings, a line for each result, the decoded sounds and the codes.
 
 OUT/run.json         what is compared: files, systems, scores
-OUT/results.jsonl    one JSON object a line: a result, or a file that could not be read; appended as they come
+OUT/results.jsonl    one JSON object per line: a result, or a file that could not be read; appended as they come
 OUT/audio/FILE/      reference.flac and SYSTEM.flac of each file
 OUT/codes/FILE.npy   `[stage, frame]`, uint16: the model's codes at its highest bitrate
 OUT/results.csv      the results as a table
@@ -62,11 +62,11 @@ class RunFacts:
     files: Mapping[str, int]
     """Size in bytes of each sound file, by its name relative to the folder of the data."""
     model: Mapping[str, Any] = field(default_factory=dict)
-    """Of the model that is evaluated: name, fingerprint, parameters, codebook_size, trained_on_scores, ..."""
+    """Properties of the evaluated model: name, fingerprint, parameters, codebook_size, trained_on_scores, ..."""
     codes_of: str | None = None
     """The system whose codes are counted: the model at its highest bitrate."""
     notes: tuple[str, ...] = ()
-    """What was left out and why, for the reader."""
+    """Notes for the reader on what was left out, and why."""
 
     @property
     def trained_on_scores(self) -> frozenset[str]:
@@ -181,7 +181,7 @@ class EvaluationStore(ResultStore):
             content["metrics"], content["notes"] = tuple(content["metrics"]), tuple(content["notes"])
             return RunFacts(**content)
         except FileNotFoundError:
-            raise ConfigError(f"{self.folder}: this folder holds no evaluation") from None
+            raise ConfigError(f"{self.folder} holds no evaluation") from None
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ConfigError(f"{self._settings} is damaged; name a new folder") from None
 

@@ -27,7 +27,7 @@ from .store import LaboratoryStore, facts_of
 __all__ = ["MAX_BITS", "SCORED_FILES", "Findings", "LaboratoryStore", "run"]
 
 MAX_BITS = 4096
-"""Of a vector."""
+"""Largest number of bits of a vector."""
 
 SCORED_FILES = 20
 """Recordings of the test part that are decoded and scored, whole."""
@@ -35,7 +35,7 @@ SCORED_FILES = 20
 _TEST_SHARE = 1 / 3
 """Minutes to measure on, at most, over those to fit on."""
 _ENCODING_SHARE = 0.05
-"""Of the progress."""
+"""Share of the progress bar for encoding."""
 
 Progress = Callable[[float, str], None]
 """Called with the share that is done, 0 to 1, and a few words."""

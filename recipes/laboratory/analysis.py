@@ -67,7 +67,7 @@ class Expectation:
 
 
 def expectations(findings: Findings) -> list[Expectation]:
-    """The expected orders of the quantizers that there are, each judged by SNR at every number of bits."""
+    """The expected orders of the quantizers at hand, each judged by SNR at every number of bits."""
     judged = []
     for order in _ORDERS:
         first, second = findings.of(order.better), findings.of(order.worse)

@@ -14,7 +14,7 @@ TRAINED = "trained"
 """Kind of the codebooks that a model brings: nothing is fitted."""
 
 MOST_CODE_BITS = 12
-"""Of one codebook for whole vectors, and of a tree: larger ones take too long to fit, and more vectors."""
+"""Most bits of a codebook for whole vectors, and of a tree: larger ones take too long to fit, and more vectors."""
 
 _BOOK_BITS = 10
 """Bits of one codebook out of several."""
@@ -22,7 +22,7 @@ _LEAST_BOOK_BITS = 6
 """Codebooks get smaller down to this, rather than leave bits unspent."""
 _FEW_BOOK_BITS = 8
 _FEW_BOOKS_FROM = 41
-"""From so many bits a vector on, additive and composite codebooks have 8 bits each: time grows with the square of all
+"""From this many bits on, additive and composite codebooks have 8 bits each: time grows with the square of all
 codes, memory as well."""
 _BEAM = 8
 
@@ -36,15 +36,15 @@ class Candidate:
     title: str
     """For the reader: "residual, beam 8"."""
     kind: str
-    """Of `vqcodec.models.quantizers.KINDS`, or `TRAINED`."""
+    """A key of `vqcodec.models.quantizers.KINDS`, or `TRAINED`."""
     budget: int
     """Bits of a vector that may be spent."""
     settings: QuantizerSettings
-    """Of the quantizer's class; of the trained one, the arguments of its `encode`."""
+    """Arguments of the quantizer's class; of the trained one, the arguments of its `encode`."""
     slow: bool = False
-    """It takes minutes to fit."""
+    """Whether it takes minutes to fit."""
     note: str = ""
-    """What is special about the settings."""
+    """A remark on the settings."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -63,7 +63,7 @@ class Variant:
     """Bits of a vector -> settings; None where this number of bits is out of its reach."""
     slow: bool = False
     spare: bool = False
-    """It is there for the sake of another one, and nobody misses it where it has no settings."""
+    """Whether it only accompanies another variant, and is left out silently where it has no settings."""
 
 
 def _one_book(bits: int) -> QuantizerSettings | None:
@@ -129,7 +129,7 @@ ORDER = (*(name for name, *_ in _TRAINED), *(variant.name for variant in VARIANT
 """Names, in the order of tables and charts."""
 
 KINDS = (TRAINED, *dict.fromkeys(variant.kind for variant in VARIANTS))
-"""What `select` can choose from."""
+"""Kinds that `select` can choose from."""
 
 
 def check_kinds(kinds: Sequence[str]) -> None:

@@ -39,9 +39,9 @@ class LatentSet:
     files: tuple[str, ...]
     """Paths of the recordings."""
     speakers: tuple[str, ...]
-    """Of each recording."""
+    """Speaker of each recording."""
     seconds: float
-    """Of sound, all recordings together."""
+    """Duration of all recordings together."""
 
     @property
     def labels(self) -> Tensor:
@@ -62,7 +62,7 @@ class Latents:
 def collect(
     codec: Codec, recordings: Iterable[Recording], seconds: float, progress: Callable[[float], None]
 ) -> tuple[LatentSet, list[str]]:
-    """Encode recordings, in their order, until there are so many seconds of sound; the last one is whole as well.
+    """Encode recordings, in their order, until there are this many seconds of sound; the last one is whole as well.
 
     Returns:
         the latents, and why recordings were left out.

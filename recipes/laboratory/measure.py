@@ -45,7 +45,7 @@ class QuantizerJob:
     latents: Path
     model: str
     scored_files: int
-    """The first so many recordings of the test part are decoded and scored; 0 for none."""
+    """This many first recordings of the test part are decoded and scored; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Coder:
     columns: Callable[[Tensor], list[tuple[Tensor, int | None]]]
     """The codes as those of each table [vector], with the table's size; None where it has no end."""
     entropy: Callable[[Tensor], float] | None
-    """Of the codes, in bits a vector; None for the sum over the tables."""
+    """Entropy of the codes in bits per vector; None for the sum over the tables."""
     table_bytes: int
 
 

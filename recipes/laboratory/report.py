@@ -37,7 +37,7 @@ class Contestant:
     label: str
     number: int
     results: tuple[QuantizerResult, ...]
-    """By the bits that it was allowed."""
+    """Results by the number of bits."""
     ceiling: bool = False
 
     @property
@@ -53,11 +53,11 @@ class _Axes:
     name: str
     title: str
     axis: str
-    rate_axis: str
-    rate: Callable[[QuantizerResult], float]
     value: Callable[[QuantizerResult], float | None]
+    by_entropy: bool = False
+    """Bits are those of an ideal entropy coder."""
     bound: Callable[[float], float] | None = None
-    """By bits a vector."""
+    """The bound as a function of bits per vector."""
     ceiling: float | None = None
 
 
@@ -118,12 +118,6 @@ def _contestants(findings: Findings) -> list[Contestant]:
 def _all_axes(findings: Findings) -> list[_Axes]:
     """The charts of the page."""
 
-    def bits(one: QuantizerResult) -> float:
-        return one.bits
-
-    def entropy(one: QuantizerResult) -> float:
-        return one.entropy_bits
-
     def mean_of(name: str) -> Callable[[QuantizerResult], float | None]:
         def mean(one: QuantizerResult) -> float | None:
             found = findings.mean(one.scores, name)
@@ -136,45 +130,35 @@ def _all_axes(findings: Findings) -> list[_Axes]:
         name="snr",
         title="SNR",
         axis="dB, higher is better",
-        rate_axis=_BITS,
-        rate=bits,
         value=lambda one: one.snr_db,
         bound=findings.bound_db,
     )
-    gap = _Axes(
-        name="gap",
-        title="Under the Gaussian bound",
-        axis="dB, lower is better",
-        rate_axis=_BITS,
-        rate=bits,
-        value=findings.gap_db,
-    )
-    snr_entropy = dataclasses.replace(
-        snr, name="snr-entropy", title="SNR, by entropy", rate_axis=_ENTROPY, rate=entropy
-    )
+    gap = _Axes(name="gap", title="Under the Gaussian bound", axis="dB, lower is better", value=findings.gap_db)
+    snr_entropy = dataclasses.replace(snr, name="snr-entropy", title="SNR, by entropy", by_entropy=True)
     mse = _Axes(
         name="mse",
         title="MSE",
         axis="per dimension, lower is better",
-        rate_axis=_BITS,
-        rate=bits,
         value=lambda one: one.mse,
         bound=lambda rate: variance / 10 ** (findings.bound_db(rate) / 10),
     )
     heard = [
         _Axes(
-            name=f"{name}-{axis}",
-            title=findings.label(name) + words,
+            name=f"{name}-bits",
+            title=findings.label(name),
             axis=", ".join(part for part in (METRICS[name].unit, "higher is better") if part),
-            rate_axis=rate_axis,
-            rate=rate,
             value=mean_of(name),
             ceiling=_ceiling(findings, name),
         )
-        for axis, words, rate_axis, rate in (("bits", "", _BITS, bits), ("entropy", ", by entropy", _ENTROPY, entropy))
         for name in findings.scores
     ]
-    return [snr, gap, snr_entropy, mse, *heard]
+    heard_by_entropy = [
+        dataclasses.replace(
+            one, name=one.name.replace("-bits", "-entropy"), title=f"{one.title}, by entropy", by_entropy=True
+        )
+        for one in heard
+    ]
+    return [snr, gap, snr_entropy, mse, *heard, *heard_by_entropy]
 
 
 def _ceiling(findings: Findings, name: str) -> float | None:
@@ -188,7 +172,11 @@ def _chart(axes: _Axes, contestants: Sequence[Contestant]) -> charts.Chart | Non
     for one in contestants:
         points = [
             charts.Point(
-                label=f"{one.label}, {result.bits:.4g} bits", rate=axes.rate(result), value=value, low=value, high=value
+                label=f"{one.label}, {result.bits:.4g} bits",
+                rate=result.entropy_bits if axes.by_entropy else result.bits,
+                value=value,
+                low=value,
+                high=value,
             )
             for result in one.results
             if (value := axes.value(result)) is not None
@@ -207,7 +195,7 @@ def _chart(axes: _Axes, contestants: Sequence[Contestant]) -> charts.Chart | Non
         axis=axes.axis,
         curves=tuple(curves),
         ceilings=ceilings,
-        rate_axis=axes.rate_axis,
+        rate_axis=_ENTROPY if axes.by_entropy else _BITS,
         straight=True,
     )
 

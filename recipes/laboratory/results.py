@@ -18,7 +18,7 @@ from ..statistics import Interval, ratio_interval
 from .candidates import Candidate
 
 SCORES = ("pesq_wb", "stoi")
-"""What the decoder's sound is scored by."""
+"""Scores of the decoded sound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,18 +43,18 @@ class QuantizerResult:
     entropy_bias_bits: float
     """Approximate bias of that estimate, which is too low with few vectors (Miller 1955, Madow)."""
     used_share: float | None
-    """Of the codes of all tables, those that were used; None for a lattice, which has no end of them."""
+    """Share of the codes of all tables that were used; None for a lattice, which is infinite."""
     fit_s: float | None
     """CPU seconds; None where there was nothing to fit."""
     encode_s: float
     """CPU seconds for all vectors."""
     decode_s: float
     vectors: int
-    """That it was measured on."""
+    """Number of vectors that it was measured on."""
     table_bytes: int
-    """As they are kept in memory; of the trained one, the stages in use."""
+    """Bytes of the tables in memory; of the trained one, the stages in use."""
     scores: Mapping[str, Mapping[str, float]]
-    """By the names of `SCORES` and the recording; empty where none were asked for."""
+    """Scores by the names of `SCORES` and by recording; empty where none were asked for."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -63,12 +63,12 @@ class QuantizerResult:
 
     @property
     def encode_speed(self) -> float:
-        """Vectors a CPU second."""
+        """Vectors per CPU second."""
         return self.vectors / max(self.encode_s, 1e-9)
 
     @property
     def decode_speed(self) -> float:
-        """Vectors a CPU second."""
+        """Vectors per CPU second."""
         return self.vectors / max(self.decode_s, 1e-9)
 
     def answers(self, member: Candidate, scored: bool) -> bool:
@@ -107,16 +107,16 @@ class Findings:
     facts: Mapping[str, Any]
     """Model, recordings and their amount; see `vqcodec.recipes.laboratory.store.facts_of`."""
     results: Sequence[QuantizerResult]
-    """In the order of the family, and of bits."""
+    """Results in the order of the family, and of bits."""
     failures: Sequence[QuantizerFailure] = ()
     unquantized: Unquantized | None = None
     notes: Sequence[str] = ()
     variances: Sequence[float] = field(default=(), repr=False)
-    """Of the test latents along their principal axes."""
+    """Variances of the test latents along their principal axes."""
 
     @property
     def scores(self) -> list[str]:
-        """The scores that there are."""
+        """The scores that any result has."""
         return [name for name in SCORES if any(one.scores.get(name) for one in self.results)]
 
     def label(self, score: str) -> str:
@@ -139,7 +139,7 @@ class Findings:
         return list(dict.fromkeys(one.title for one in self.results))
 
     def bound_db(self, bits: float) -> float:
-        """The best SNR of any code of so many bits a vector for Gaussian vectors of the test latents' covariance."""
+        """The best SNR of any code of this many bits for Gaussian vectors of the test latents' covariance."""
         return bound_db(self.variances, bits)
 
     def gap_db(self, one: QuantizerResult) -> float:
@@ -152,6 +152,6 @@ class Findings:
 
 
 def bound_db(variances: Sequence[float], bits: float) -> float:
-    """The best SNR of any code of so many bits a vector for Gaussian vectors with these variances."""
+    """The best SNR of any code of this many bits per vector for Gaussian vectors with these variances."""
     exact = torch.tensor(variances, dtype=torch.float64)
     return 10 * math.log10(float(exact.mean()) / gaussian_distortion(exact, bits))

@@ -13,7 +13,7 @@ from vqcodec.errors import AudioError
 from ..data.corpora import Recording, find
 
 _TEST_EVERY = 4
-"""Where one folder serves for both parts, one speaker out of so many is measured on."""
+"""One in this many speakers is measured on where one folder serves for both parts."""
 
 
 @dataclass(frozen=True, kw_only=True)

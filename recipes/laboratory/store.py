@@ -1,7 +1,7 @@
-"""The folder of a laboratory: the latents, a line a result, and the tables made of them.
+"""The folder of a laboratory: the latents, a line for each result, and the tables made of them.
 
 OUT/latents.safetensors   both parts of the latents, and what they are of; see `latents`
-OUT/results.jsonl         one JSON object a line: a result, a failure, or the scores of the unquantized latents
+OUT/results.jsonl         one JSON object per line: a result, a failure, or the scores of the unquantized latents
 OUT/results.csv           the results as a table
 OUT/results.json          all that was found
 OUT/report.html           the report

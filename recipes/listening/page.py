@@ -37,14 +37,14 @@ PAGE_NAME = "listen.html"
 KEY_NAME = "listen_key.json"
 
 PAGE_VERSION = 1
-"""Of the procedure and the columns of its results; results of different versions are not put together."""
+"""Version of the procedure and of the columns of its results; results of different versions are not put together."""
 
 MAX_CONDITIONS = 12
 """Sounds to rate in one trial, hidden reference and anchors included; BS.1534-3, 5.3."""
 LONGEST_S = 12.0
 """Longest sound that is played whole; BS.1534-3, 5.1."""
 EXCERPT_S = 10.0
-"""What is played of a longer one."""
+"""Seconds that are played of a longer recording."""
 FADE_S = 0.02
 """At both ends of an excerpt."""
 
@@ -73,10 +73,10 @@ class Trial:
 
     file: str
     start_s: float
-    """Where in the file the excerpt begins."""
+    """Start of the excerpt in the file."""
     duration_s: float
     gain_db: float
-    """Of all sounds of the trial alike: below 0 where an anchor would have exceeded full scale."""
+    """Gain of all sounds of the trial alike: below 0 where an anchor would have exceeded full scale."""
     conditions: Mapping[str, str]
     """Names of systems by opaque name of the sound."""
 

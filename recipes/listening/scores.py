@@ -25,12 +25,12 @@ from ..statistics import CONFIDENCE
 from .page import LOW_ANCHOR, MID_ANCHOR, PAGE_VERSION, Key, read_key
 
 COLUMNS = ("listener", "trial", "file", "condition", "score", "time_s", "order", "test", "page_version")
-"""Of the CSV that the page hands out; one line a rating."""
+"""Columns of the CSV that the page hands out, with one line for each rating."""
 
 HIGH = 90.0
 """Below it nobody should rate the hidden reference, above it nobody an anchor; 4.1.2."""
 TOLERATED_SHARE = 0.15
-"""Of the files for which a listener may do so all the same; 4.1.2."""
+"""Share of the files for which a listener may do so all the same; 4.1.2."""
 HARMLESS_SHARE = 0.25
 """With more of the listeners rating an anchor that high for a file, the anchor says nothing there; 4.1.2."""
 
@@ -73,7 +73,7 @@ class SystemScore:
     """Ends of the 95 % interval of the mean: Student's t over the listeners' means. The files are taken as given:
     it says what other listeners would make of these files. None with fewer than two listeners."""
     median: float
-    """Of all ratings, like the quartiles."""
+    """Median of all ratings, as the quartiles are."""
     lower_quartile: float
     upper_quartile: float
     listeners: int
@@ -88,17 +88,17 @@ class ListeningSummary:
     title: str
     files: int
     listeners: tuple[str, ...]
-    """Those who count."""
+    """Listeners who count."""
     excluded: tuple[Remark, ...]
-    """Those who do not, by the rules of BS.1534-3, 4.1.2."""
+    """Listeners who do not count, by the rules of BS.1534-3, 4.1.2."""
     remarks: tuple[Remark, ...]
-    """What should be looked at, but excludes nobody."""
+    """Remarks that exclude nobody, but should be looked at."""
     systems: tuple[SystemScore, ...]
     """Hidden reference, systems, anchors."""
 
 
 HEADINGS = ("System", "Mean", "95 %", "Median", "IQR", "Ratings")
-"""Of `table_rows`."""
+"""Headings of `table_rows`."""
 
 
 def score_listening_test(paths: Sequence[Path], key: Key | Path) -> ListeningSummary:
@@ -218,7 +218,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def table_rows(summary: ListeningSummary) -> list[tuple[str, ...]]:
-    """The scores as text, a row a system, under `HEADINGS`."""
+    """The scores as text, a row for each system, under `HEADINGS`."""
     return [
         (
             one.title,
@@ -233,7 +233,7 @@ def table_rows(summary: ListeningSummary) -> list[tuple[str, ...]]:
 
 
 def write_scores(summary: ListeningSummary, folder: Path) -> None:
-    """Write `listen_scores.csv`, a line a system, and `listen_scores.json`, which has everything."""
+    """Write `listen_scores.csv`, a line for each system, and `listen_scores.json`, which has everything."""
     text = io.StringIO()
     table = csv.DictWriter(text, [field.name for field in dataclasses.fields(SystemScore)], lineterminator="\n")
     table.writeheader()

@@ -5,7 +5,7 @@ Each takes (reference, decoded, sample_rate): two float waveforms [sample] of on
 identical waveforms get. Where a score is undefined it raises AudioError; none is ever NaN. All of them raise it for
 waveforms that are empty, differ in length or hold NaN.
 
-PESQ, STOI, ViSQOL, DNSMOS and PLCMOS need the `eval` extra (`pip install 'vqcodec[eval]'`). Models are loaded once a
+PESQ, STOI, ViSQOL, DNSMOS and PLCMOS need the `eval` extra (`pip install 'vqcodec[eval]'`). Models are loaded once per
 process and keep to one thread; ViSQOL may be called from one thread at a time only.
 """
 

@@ -19,7 +19,7 @@ MEL_FLOOR = 1e-5
 FRAME = 512
 """Window in samples of the log-spectral and the cepstral distance: 32 ms, every 8 ms."""
 POWER_FLOOR_DB = -100.0
-"""Of the log-spectral distance, per bin, against a sine of full scale."""
+"""Floor of the log-spectral distance, per bin, against a sine of full scale."""
 CEPSTRAL_COEFFICIENTS = 24
 
 

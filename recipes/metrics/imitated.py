@@ -8,7 +8,7 @@ from ..config import LossConfig
 from .table import METRICS
 
 TRAINED_ON = "†"
-"""Behind the label of a score that the model was trained on."""
+"""Mark behind the label of a score that the model was trained on."""
 
 TRAINED_ON_NOTE = (
     "the model was trained on a loss that imitates this score, which is therefore not an independent judge of it"

@@ -1,7 +1,7 @@
 """Networks that predict listeners' mean opinion scores from a waveform alone: those of the package `speechmos`.
 
 Each takes a waveform `[sample]` at 16 kHz, nominally in [-1, 1], of any length but 0. The arithmetic around the
-networks is that of their authors' scripts. Each is loaded once a process and keeps to one thread.
+networks is that of their authors' scripts. Each is loaded once per process and keeps to one thread.
 """
 
 from __future__ import annotations

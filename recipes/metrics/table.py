@@ -19,7 +19,7 @@ class Metric:
     name: str
     """Column and JSON key."""
     label: str
-    """What a reader sees."""
+    """Name for the reader."""
     unit: str
     """MOS or dB; empty for a bare number."""
     higher_is_better: bool
@@ -55,7 +55,7 @@ METRICS: dict[str, Metric] = {
 """Every score by its name, in the order in which a table shows them."""
 
 _DISTRIBUTIONS = {"visqol": "visqol-python", "ai_edge_litert": "ai-edge-litert"}
-"""What to install for an import, where the names differ."""
+"""Package to install for an import, where the names differ."""
 
 
 def missing(metric: Metric) -> str | None:

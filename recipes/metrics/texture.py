@@ -18,18 +18,18 @@ from .waveforms import RATE, Waveform, refuse_short, resampled_pair
 Value = TypeVar("Value", np.bool_, np.float64)
 
 FRAME_RATE_HZ = 50.0
-"""Latents a second of the codec whose lattice is looked for, where nothing else is said."""
+"""Latents per second of the codec whose lattice is looked for, where nothing else is said."""
 LATTICE_SHORTEST = 8000
 """Samples: one piece of an envelope."""
 
 LOW_HZ, HIGH_HZ = 1500, 7500
 
 ENVELOPE_BAND_HZ = 1000
-"""Wide enough for envelopes of up to 500 Hz, and so for four lines of a codec of up to 125 frames a second."""
+"""Wide enough for envelopes of up to 500 Hz, and so for four lines of a codec of up to 125 frames per second."""
 ENVELOPE_STEP = 16
 """Samples over which the power in a band is averaged: an envelope has 1000 values a second."""
 ENVELOPE_EXPONENT = 0.3
-"""Of the power: loudness, in short."""
+"""Exponent of the power, for an approximate loudness."""
 SLOW = 100
 """Values of an envelope over which its own slow course is averaged, which is divided out."""
 PIECE = 500
@@ -43,7 +43,7 @@ LEAST_BAND = 1e-6
 FLATNESS_WINDOW, FLATNESS_BINS = 512, 16
 """Samples of a window, a quarter of which is the hop, and bins of a band: 32 ms and 500 Hz, a few harmonics each."""
 FLATNESS_FLOOR = 1e-10
-"""Of the power of a bin, over the strongest."""
+"""Floor of the power of a bin, over the strongest."""
 LEAST_CELL = 1e-7
 """A band of a frame that is 70 dB below the strongest, in either waveform, is left out."""
 
@@ -60,7 +60,7 @@ def lattice_db(
     Insensitive to level. Identical waveforms: 0; without a lattice within 1 dB or so of that.
 
     Args:
-        frame_rate_hz: latents a second, 20 to 125; of another codec it finds what happens to be at this rate.
+        frame_rate_hz: latents per second, 20 to 125; of another codec it finds what happens to be at this rate.
 
     Raises:
         AudioError: one waveform is silent, or the reference never active for long above 1.5 kHz; under 0.5 s.

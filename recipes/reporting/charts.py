@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = 8
-"""How many `--codec-N` a page has to define; 0 is that of the codec which the report is about."""
+"""Number of `--codec-N` that a page has to define; 0 is that of the codec which the report is about."""
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
-"""Of the points of a curve, in plotly's words."""
+"""Symbols of the points of a curve, by their names in plotly."""
 
 _MARKERS = dict(zip(SYMBOLS, ("o", "s", "D", "^", "v", "P", "X", "*"), strict=True))
 _LOGARITHMIC_TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _LOGARITHMIC_FROM = 4.0
 """Ratio of the highest to the lowest rate from which on the axis is logarithmic."""
 _LEAST_CURVE_SHARE = 0.3
-"""Of the height of a chart: a ceiling that would leave less to the curves is told in words."""
+"""Least share of the height of a chart for the curves: a ceiling that would leave less is told in words."""
 _SPECTROGRAM_COLUMNS = 600
 _SPECTROGRAM_RANGE_DB = 75.0
 
@@ -53,7 +53,7 @@ class Point:
 
     label: str
     rate: float
-    """In the unit of the chart, kbit/s for instance; above 0 where its axis is logarithmic."""
+    """Rate in the unit of the chart, kbit/s for instance; above 0 where its axis is logarithmic."""
     value: float
     low: float
     high: float
@@ -68,7 +68,7 @@ class Curve:
     """0 is the codec that the report is about."""
     points: tuple[Point, ...]
     limit: bool = False
-    """It is a line that was computed, not measured: dashed, grey and without symbols."""
+    """Whether it is a line that was computed, not measured: dashed, grey and without symbols."""
 
     @property
     def colour(self) -> int:
@@ -96,11 +96,11 @@ class Chart:
     name: str
     title: str
     axis: str
-    """What the vertical axis shows, with its unit and direction."""
+    """Title of the vertical axis, with unit and direction."""
     curves: tuple[Curve, ...]
     ceilings: tuple[Ceiling, ...]
     rate_axis: str = "kbit/s"
-    """What the horizontal axis shows."""
+    """Title of the horizontal axis."""
     straight: bool = False
     """Scores go with the rate, not with its logarithm, however far it reaches."""
 

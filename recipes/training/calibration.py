@@ -24,7 +24,7 @@ SMOOTHED_BINS = 9
 """Neighbouring coefficients that a gain is the mean of, in dB."""
 
 LARGEST_GAIN = 1e4
-"""Of energy: beyond it a band of the recordings is silent, or the decoder is."""
+"""Largest gain in energy: beyond it a band of the recordings is silent, or the decoder is."""
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from vqcodec.errors import VqcodecError
 from ..config import Recipe
 
 _CPU_MESSAGES = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory", "out of memory")
-"""What a RuntimeError says that is a failed allocation; on GPUs there is an exception of its own."""
+"""Messages of a RuntimeError that is a failed allocation; on GPUs there is an exception of its own."""
 
 
 class OutOfMemory(VqcodecError):

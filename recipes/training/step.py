@@ -199,7 +199,7 @@ class Trainer:
         self._forward: Callable[..., Reconstruction] = torch.compile(module) if self.recipe.run.compile else module
 
     def _freeze(self) -> None:
-        """Give the model the averaged encoder and codebooks, for good: they are what is exported."""
+        """Give the model the averaged encoder and codebooks, from now on: they are what is exported."""
         if self.frozen:
             return
         if not self.has_codebooks:

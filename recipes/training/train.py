@@ -22,9 +22,8 @@ from ..data.shard_reader import open_source
 from ..distributed import joined
 from . import checkpoints, memory
 from .checks import check
-from .metrics_log import Meter, MetricsLog
+from .logs import Meter, MetricsLog, TensorBoardLogger
 from .step import Trainer
-from .tensorboard import TensorBoardLogger
 from .validation import validate
 
 EARLY_STEPS = (1, 2, 5, 10)
@@ -93,7 +92,7 @@ def train(
         ConfigError: the run exists and `resume` was not asked for, or the other way round.
         AudioError: a folder is missing or holds no readable audio.
         OutOfMemory: a step does not fit into the memory.
-        TrainingDiverged: the gradients are beyond use for good.
+        TrainingDiverged: the gradients stay unusable.
     """
     check(recipe)
     if init is not None:

@@ -23,10 +23,10 @@ SHORTEST_S = 1.0
 """Files shorter than this are left out: they are mostly silence."""
 
 SCORES = {"mel": False, "magnitude": False, "complex": False, "si_sdr": True, "perplexity_min": True}
-"""What `validate` scores, by the name before "@", and whether higher is better."""
+"""Scores of `validate`, by the name before "@", and whether higher is better."""
 
 OF_CODES = ("perplexity_min",)
-"""The scores among these that there are only with codes."""
+"""The scores among these that need codes."""
 
 
 @torch.no_grad()

@@ -119,7 +119,7 @@ def sheet(path: Path, listener: str, key: dict[str, object], place: dict[str, in
         (("--data", "{data}/nowhere", "--out", "{out}"), 1, "not a folder"),
         (("--data", "{data}", "--out", "{out}", "--scores", "beauty"), 1, "unknown score 'beauty'"),
         (("--data", "{data}", "--out", "{out}", "--baseline", "opsu"), 1, "opus"),
-        (("--data", "{data}", "--out", "{out}", "--model", "nobody"), 1, "no model 'nobody'"),
+        (("--data", "{data}", "--out", "{out}", "--model", "nobody"), 1, "unknown model 'nobody'"),
         (("--score", "{data}/0.wav", "--out", "{out}"), 1, "key of the listening test"),
     ],
 )

@@ -57,7 +57,7 @@ def test_a_table_and_a_report(recordings: Path, tmp_path: Path) -> None:
         (("--kinds", "none"), 1, "unknown quantizer 'none'"),
         (("--minutes", "-1"), 1, "minutes is -1.0, not a positive number"),
         (("--fit", "nowhere"), 1, "nowhere: no such folder"),
-        (("--model", "nothing"), 1, "there is no model 'nothing'"),
+        (("--model", "nothing"), 1, "unknown model 'nothing'"),
     ],
 )
 def test_wrong_input_is_told_in_one_line(

@@ -3,7 +3,7 @@
     for system in [Vqcodec(stages=3), *parse("opus:6,9,12"), *parse("reference")]:
         coded = system.run(waveform, sample_rate, folder)
 
-A system is a small value that can be pickled; what is heavy is loaded at first use, once a process.
+A system is a small value that can be pickled; what is heavy is loaded at first use, once per process.
 """
 
 from .base import Coded, System, Unavailable

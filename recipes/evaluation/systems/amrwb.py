@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import programs, rates
-from .base import Coded, System, Unavailable
+from .base import Coded, Unavailable
 from .signals import Signal, fitted, padded, read, resample, write
 
 DEFAULT_KBPS = (6.6, 8.85, 12.65, 23.85)
@@ -20,7 +20,7 @@ _FFMPEG = ("ffmpeg", "-nostdin", "-v", "error", "-y", "-threads", "1")
 
 
 @dataclass(frozen=True)
-class AmrWb(System):
+class AmrWb(rates.AtBitrate):
     """AMR-WB without discontinuous transmission.
 
     Counts the bytes of the frames as RFC 4867 stores them, without the nine at the start of a file. That is 0.4 to
@@ -33,20 +33,11 @@ class AmrWb(System):
         ConfigError: there is no such bitrate.
     """
 
-    rate_kbps: float
-
     codec = "AMR-WB"
+    family = "amrwb"
 
     def __post_init__(self) -> None:
         rates.check_one_of("AMR-WB", self.rate_kbps, _MODES_KBPS)
-
-    @property
-    def name(self) -> str:
-        return f"amrwb-{self.rate_kbps:g}"
-
-    @property
-    def setting(self) -> str:
-        return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:

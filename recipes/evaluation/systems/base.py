@@ -23,7 +23,7 @@ class Coded:
     waveform: NDArray[np.float32]
     """[sample], of the length and rate of the input; the system's delay is taken out."""
     bytes: int
-    """What a recipient needs; each system says what it counts."""
+    """Bytes that a recipient needs; each system documents what it counts."""
     encode_s: float
     """CPU seconds. Loading a model is not in it; starting a program, some milliseconds, is."""
     decode_s: float
@@ -55,7 +55,7 @@ class System(Protocol):
 
         Args:
             waveform: float32 [sample] in [-1, 1], at least one sample.
-            sample_rate: samples a second, 8000 to 48 000.
+            sample_rate: samples per second, 8000 to 48 000.
             folder: an empty folder for the system's files. They stay there.
 
         Raises:

@@ -29,7 +29,7 @@ class Reference(System):
 
 @dataclass(frozen=True)
 class Band(System):
-    """The waveform limited to a bandwidth, by resampling to twice as many samples a second and back.
+    """The waveform limited to a bandwidth, by resampling to twice as many samples per second and back.
 
     Counts the bytes of 16-bit PCM at the lower rate. A bandwidth that the waveform does not have changes nothing.
 

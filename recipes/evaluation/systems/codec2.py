@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import programs, rates
-from .base import Coded, System
+from .base import Coded
 from .signals import Signal, fitted, padded, resample
 
 DEFAULT_KBPS = (0.7, 1.2, 2.4, 3.2)
@@ -43,7 +43,7 @@ _MODES = {
 
 
 @dataclass(frozen=True)
-class Codec2(System):
+class Codec2(rates.AtBitrate):
     """Codec 2: narrowband, a parametric codec that does not keep the waveform.
 
     Counts the bits of its frames, packed without gaps, as radios send them; c2enc fills each frame to whole bytes.
@@ -55,20 +55,11 @@ class Codec2(System):
         ConfigError: there is no such bitrate.
     """
 
-    rate_kbps: float
-
     codec = "Codec 2"
+    family = "codec2"
 
     def __post_init__(self) -> None:
         rates.check_one_of("Codec 2", self.rate_kbps, tuple(_MODES))
-
-    @property
-    def name(self) -> str:
-        return f"codec2-{self.rate_kbps:g}"
-
-    @property
-    def setting(self) -> str:
-        return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import programs, rates
-from .base import Coded, System
+from .base import Coded
 from .signals import Signal, fitted, read, resample, write
 
 DEFAULT_KBPS = (16.0, 24.0, 32.0)
@@ -19,7 +19,7 @@ _LENGTH_BYTES = 2  # before each frame
 
 
 @dataclass(frozen=True)
-class Lc3(System):
+class Lc3(rates.AtBitrate):
     """LC3 at 16 kHz, in frames of 10 ms.
 
     Counts the bytes of the frames, without the file's header and the length before each frame. dlc3 takes the
@@ -32,20 +32,11 @@ class Lc3(System):
         ConfigError: the bitrate is out of range.
     """
 
-    rate_kbps: float
-
     codec = "LC3"
+    family = "lc3"
 
     def __post_init__(self) -> None:
         rates.check_within("LC3", self.rate_kbps, _LOWEST_KBPS, _HIGHEST_KBPS)
-
-    @property
-    def name(self) -> str:
-        return f"lc3-{self.rate_kbps:g}"
-
-    @property
-    def setting(self) -> str:
-        return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:

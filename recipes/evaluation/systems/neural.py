@@ -49,9 +49,8 @@ class Neural(System, ABC):
     rate_kbps: float
 
     codec: ClassVar[str]
-    """As in `System`."""
     family: ClassVar[str]
-    """What transformers calls the type of model."""
+    """Type of the model in transformers."""
 
     def __post_init__(self) -> None:
         possible = self._possible
@@ -234,7 +233,7 @@ def systems(family: str, folder: Path, rates_kbps: Sequence[float] = ()) -> list
 
 
 def _rates_of(codebook_size: int, frame_rate: float, counts: range) -> tuple[float, ...]:
-    """kbit/s of so many quantizers."""
+    """Bitrates in kbit/s of these numbers of quantizers."""
     return tuple(count * math.log2(codebook_size) * frame_rate / 1000 for count in counts)
 
 

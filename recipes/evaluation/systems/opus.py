@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import ogg, programs, rates
-from .base import Coded, System
+from .base import Coded
 from .signals import Signal, fitted, read, resample, write
 
 DEFAULT_KBPS = (6.0, 9.0, 12.0, 16.0, 24.0)
@@ -18,7 +18,7 @@ _SET_BANDWIDTH = "4008=1103"  # OPUS_SET_BANDWIDTH, OPUS_BANDWIDTH_WIDEBAND
 
 
 @dataclass(frozen=True)
-class Opus(System):
+class Opus(rates.AtBitrate):
     """Opus with its defaults: variable bitrate, highest complexity, frames of 20 ms.
 
     Counts the bytes of the Opus packets, without Ogg's pages and the two header packets. opusdec takes the delay
@@ -33,7 +33,6 @@ class Opus(System):
         ConfigError: the bitrate is out of range.
     """
 
-    rate_kbps: float
     wideband: bool = False
 
     def __post_init__(self) -> None:
@@ -46,10 +45,6 @@ class Opus(System):
     @property
     def codec(self) -> str:
         return "Opus wideband" if self.wideband else "Opus"
-
-    @property
-    def setting(self) -> str:
-        return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:

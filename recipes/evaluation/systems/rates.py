@@ -1,10 +1,32 @@
-"""Bitrates as they are written and checked, in kbit/s."""
+"""Systems at a bitrate, and bitrates as they are written and checked, in kbit/s."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from vqcodec.errors import ConfigError
+
+from .base import System
+
+
+@dataclass(frozen=True)
+class AtBitrate(System):
+    """A system that has nothing to set but its bitrate."""
+
+    rate_kbps: float
+
+    family: ClassVar[str]
+    """The name on the command line."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.family}-{self.rate_kbps:g}"
+
+    @property
+    def setting(self) -> str:
+        return text(self.rate_kbps)
 
 
 def text(rate_kbps: float) -> str:

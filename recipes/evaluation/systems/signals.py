@@ -40,7 +40,7 @@ def resample(signal: Signal, source_rate: int, target_rate: int) -> Signal:
 
 
 def padded(signal: Signal, silence: int, multiple: int = 1) -> Signal:
-    """Append `silence` zeros, and further ones up to a multiple of so many samples."""
+    """Append `silence` zeros, and further ones up to a multiple of this many samples."""
     length = len(signal) + silence
     return np.pad(signal, (0, silence + -length % multiple))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import ogg, programs, rates
-from .base import Coded, System
+from .base import Coded
 from .signals import Signal, fitted, padded, read, resample, write
 
 DEFAULT_KBPS = (3.95, 5.75, 9.8, 16.8, 27.8)
@@ -18,7 +18,7 @@ _ENCODER_DELAY, _DECODER_DELAY = 143, 80  # in samples, as the library's SPEEX_G
 
 
 @dataclass(frozen=True)
-class Speex(System):
+class Speex(rates.AtBitrate):
     """Speex at 16 kHz and a constant bitrate, one frame of 20 ms to a packet.
 
     Counts the bytes of the Speex packets, without Ogg's pages and the two header packets.
@@ -30,20 +30,11 @@ class Speex(System):
         ConfigError: there is no such bitrate.
     """
 
-    rate_kbps: float
-
     codec = "Speex wideband"
+    family = "speex"
 
     def __post_init__(self) -> None:
         rates.check_one_of("Speex wideband", self.rate_kbps, _QUALITIES_KBPS)
-
-    @property
-    def name(self) -> str:
-        return f"speex-{self.rate_kbps:g}"
-
-    @property
-    def setting(self) -> str:
-        return rates.text(self.rate_kbps)
 
     @property
     def version(self) -> str:

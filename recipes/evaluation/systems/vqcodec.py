@@ -35,7 +35,7 @@ class Vqcodec(System):
         model: a name in `vqcodec.models.registry.names()`, or the path of a `.safetensors` file.
 
     Raises:
-        ConfigError: the model cannot be used with so many stages, or has no codes.
+        ConfigError: the model cannot be used with this many stages, or has no codes.
         ModelMismatch, CorruptFile: as `Codec.load`.
     """
 

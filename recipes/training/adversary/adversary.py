@@ -42,9 +42,9 @@ class Adversary:
             self.discriminators.parameters(), self.config.learning_rate, self.config.betas, fused=True
         )
         self.calls = 0
-        """Of `learn`; every `config.every`-th one, beginning with the first, is a step."""
+        """Calls of `learn`; every `config.every`-th one, beginning with the first, is a step."""
         self.metrics: dict[str, Tensor] = {}
-        """Of the last step."""
+        """Metrics of the last step."""
 
     def learn(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Make a step of the discriminators, if it is time for one.

@@ -18,9 +18,9 @@ from ...config import DiscriminatorConfig
 from ..losses.spectral import compress_complex, log_magnitude, stft
 
 PERIOD_WIDTHS = (1, 2, 4, 8)
-"""Of the layers of a multi-period discriminator, in multiples of the first one's."""
+"""Widths of the layers of a multi-period discriminator, in multiples of the first one's."""
 DILATIONS = (1, 2, 4)
-"""Of the layers of an STFT discriminator, behind the first one."""
+"""Dilations of the layers of an STFT discriminator, behind the first."""
 SLOPE = 0.1
 
 

@@ -26,7 +26,7 @@ DYNAMIC_RANGE_DB = 40.0
 """A segment this much weaker than the loudest one does not count."""
 
 SIMILARITY_RANGE_DB = 45.0
-"""What lies this far under the loudest moment does not count."""
+"""Range below the loudest moment that counts."""
 
 SPEECH_LEVEL_DB = 65.0
 """Level that the speech band is brought to, over the hearing threshold at 1 kHz or so."""
@@ -116,7 +116,7 @@ def _smoothed(x: Tensor) -> Tensor:
 
 
 PERCEPTUAL = {"intelligibility": intelligibility_loss, "loudness": loudness_loss, "similarity": similarity_loss}
-"""By the names of their weights in a recipe."""
+"""Perceptual losses by the names of their weights in a recipe."""
 
 
 def _envelopes(waveform: Tensor, window: int, filters: Tensor) -> Tensor:

@@ -279,7 +279,7 @@ def test_places_and_rates() -> None:
 
 
 def test_no_such_model() -> None:
-    with pytest.raises(ModelMismatch, match="no model 'none'"):
+    with pytest.raises(ModelMismatch, match="unknown model 'none'"):
         benchmark.run("none", SMALL)
 
 

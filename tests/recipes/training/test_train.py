@@ -26,11 +26,10 @@ from vqcodec.recipes.distributed import World
 from vqcodec.recipes.metrics.imitated import imitated_scores
 from vqcodec.recipes.training import checkpoints, memory
 from vqcodec.recipes.training.checkpoints import export
-from vqcodec.recipes.training.metrics_log import Meter, MetricsLog
+from vqcodec.recipes.training.logs import Meter, MetricsLog, spectrogram
 from vqcodec.recipes.training.objective import loss_weights
 from vqcodec.recipes.training.optimizers import learning_rate_share
 from vqcodec.recipes.training.step import Trainer
-from vqcodec.recipes.training.tensorboard import spectrogram
 from vqcodec.recipes.training.train import train
 
 TINY = [
