@@ -46,6 +46,14 @@ def evaluate(
     bitrates: Annotated[
         str, typer.Option(metavar="KBPS,...", help="Bitrates of the model in kbit/s; the nearest possible are used.")
     ] = "1.5,3,6",
+    rate_mode: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rate-mode",
+            metavar="MODE",
+            help="How the model spends its bits: variable, constant, variable-plain or constant-context. Repeatable.",
+        ),
+    ] = None,
     effort: Annotated[
         int, typer.Option(metavar="N", min=1, max=MAX_EFFORT, help="Width of the search for codes.")
     ] = DEFAULT_EFFORT,
@@ -98,6 +106,7 @@ def evaluate(
         folders,
         model or [registry.DEFAULT],
         [1000 * rate for rate in _rates(bitrates)],
+        modes=_modes(rate_mode),
         effort=effort,
         baselines=baseline or [],
         scores=[name.strip() for name in scores.split(",")] if scores else [],
@@ -115,6 +124,15 @@ def evaluate(
         )
     _show(found)
     _write(found, listen, keep_audio)
+
+
+def _modes(names: list[str] | None) -> list[str]:
+    from vqcodec.recipes.evaluation.comparison import MODES
+
+    for name in names or []:
+        if name not in MODES:
+            raise typer.BadParameter(f"{name} is not one of {', '.join(MODES)}", param_hint="--rate-mode")
+    return names or ["variable"]
 
 
 def _rates(text: str) -> list[float]:

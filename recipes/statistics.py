@@ -89,9 +89,9 @@ def ratio_interval(values: NDArray[np.floating], weights: NDArray[np.floating]) 
 
 
 def count_codes(codes: Iterable[NDArray[np.integer]], codebook_size: int) -> list[StageUsage]:
-    """Usage of each stage over the codes of many files, each `[stage, frame]`."""
+    """Usage of each stage over the codes of many files, each `[stage, frame]`; negative numbers stand for no code."""
     total: NDArray[np.int64] | None = None
     for one in codes:
-        counts = np.stack([np.bincount(row, minlength=codebook_size) for row in one])
+        counts = np.stack([np.bincount(row[row >= 0], minlength=codebook_size) for row in one])
         total = counts if total is None else total + counts
     return [] if total is None else [StageUsage(counts=row) for row in total]

@@ -12,6 +12,7 @@ from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
 from vqcodec.models.config import DEFAULT_EFFORT
+from vqcodec.rates.plan import Packing
 
 from ..metrics import METRICS, missing
 from . import systems
@@ -21,6 +22,15 @@ from .systems import System, Vqcodec
 
 ALL = "all"
 """The baseline that stands for every codec whose tools are installed, at its usual rates."""
+
+
+MODES: Mapping[str, tuple[bool, Packing | None]] = {
+    "variable": (True, None),
+    "constant": (False, None),
+    "variable-plain": (True, "plain"),
+    "constant-context": (False, "context"),
+}
+"""Ways of spending bits: whether the bitrate varies (with models that can vary), and how codes are packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +48,7 @@ def compare(
     models: Sequence[str],
     bitrates_bps: Sequence[float],
     *,
+    modes: Sequence[str] = ("variable",),
     effort: int = DEFAULT_EFFORT,
     baselines: Sequence[str] = (),
     scores: Sequence[str] = (),
@@ -47,7 +58,8 @@ def compare(
     Args:
         folders: with recordings, searched recursively.
         models: at least one name of a model that ships, or path of a `.safetensors` file; a report is about the first.
-        bitrates_bps: of the models; the nearest possible are used.
+        bitrates_bps: of the models; where they are constant, the nearest possible are used.
+        modes: how the models spend their bits, keys of `MODES`.
         effort: width of the models' search for codes.
         baselines: as `vqcodec.recipes.evaluation.systems.parse` takes them, or "all".
         scores: names in `METRICS`; empty for all whose packages are installed. Those that the first model was not
@@ -61,7 +73,7 @@ def compare(
     files = find(folders)
     main = registry.describe(registry.find(models[0]))
     metrics, notes = _metrics(scores, main)
-    ours = [_ours(model, bitrates_bps, effort) for model in models]
+    ours = [_ours(model, bitrates_bps, effort, mode) for model in models for mode in modes]
     others, skipped = _others([REFERENCE, *baselines])
     everything = _without_repetition([*others[:1], *itertools.chain(*ours), *others[1:]])
     facts = RunFacts(
@@ -127,11 +139,16 @@ def _possible(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
     return tuple(name for name, reason in reasons.items() if reason is None), notes
 
 
-def _ours(model: str, bitrates_bps: Sequence[float], effort: int) -> list[Vqcodec]:
-    """A model at the possible bitrates nearest to these, lowest first, each once."""
+def _ours(model: str, bitrates_bps: Sequence[float], effort: int, mode: str) -> list[Vqcodec]:
+    """A model at these bitrates, lowest first, in one of `MODES`; constant bitrates are the nearest possible."""
     config = registry.describe(registry.find(model)).config
+    varies, packing = MODES[mode]
+    if varies and config.kind.can_vary:
+        return [
+            Vqcodec(model=model, kbps=wanted / 1000, packing=packing, effort=effort) for wanted in sorted(bitrates_bps)
+        ]
     nearest = {config.stages_for(wanted) for wanted in bitrates_bps}
-    return [Vqcodec(model=model, stages=stages, effort=effort) for stages in sorted(nearest)]
+    return [Vqcodec(model=model, stages=stages, packing=packing, effort=effort) for stages in sorted(nearest)]
 
 
 def _others(specs: Sequence[str]) -> tuple[list[System], list[str]]:

@@ -3,7 +3,7 @@
 OUT/run.json         what is compared: files, systems, scores
 OUT/results.jsonl    one JSON object per line: a result, or a file that could not be read; appended as they come
 OUT/audio/FILE/      reference.flac and SYSTEM.flac of each file
-OUT/codes/FILE.npy   `[stage, frame]`, uint16: the model's codes at its highest bitrate
+OUT/codes/FILE.npy   `[stage, frame]`, int32: the model's codes at its highest bitrate, -1 where a frame has fewer
 OUT/results.csv      the results as a table
 OUT/summary.json     totals, means and intervals; the table that is printed
 OUT/report.html      the report
@@ -223,7 +223,7 @@ class EvaluationStore(ResultStore):
         path = self._codes_path(file, system)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_output(path, force=True) as output:
-            np.save(output, codes.astype(np.uint16))
+            np.save(output, codes.astype(np.int32))
 
     def _codes_path(self, file: str, system: str) -> Path:
         return self.folder / "codes" / system / f"{file}.npy"

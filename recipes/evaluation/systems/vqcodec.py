@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vqcodec import audio
+from vqcodec.errors import ConfigError
 from vqcodec.models import registry
 from vqcodec.models.config import DEFAULT_EFFORT
+from vqcodec.rates.plan import Packing, Rate, plan_of
 
 from . import rates
 from .base import Coded, System
@@ -25,30 +27,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Vqcodec(System):
-    """One model of vqcodec at one number of stages, on the CPU.
+    """One model of vqcodec at one bitrate, on the CPU: constant, or variable.
 
     Counts the bytes of the `.vq` file, header and all. Times are those of one thread if torch is set to one.
 
     Args:
-        stages: codes per frame.
+        stages: codes per frame, at a constant bitrate.
+        kbps: instead of that, the mean bitrate of the whole file, in kbit/s; it varies from frame to frame.
+        packing: "plain" or "context", as in `vqcodec.Rate`; the usual one for the model if None.
         effort: how widely to search for the codes, as in `Codec.encode`.
         model: a name in `vqcodec.models.registry.names()`, or the path of a `.safetensors` file.
 
     Raises:
-        ConfigError: the model cannot be used with this many stages, or has no codes.
+        ConfigError: the model cannot be used at such a bitrate, or has no codes.
         ModelMismatch, CorruptFile: as `Codec.load`.
     """
 
-    stages: int
+    stages: int | None = None
+    kbps: float | None = None
+    packing: Packing | None = None
     effort: int = DEFAULT_EFFORT
     model: str = registry.DEFAULT
 
     def __post_init__(self) -> None:
-        _info(self.model).config.check_stages(self.stages)
+        plan_of(_info(self.model).config, None, None, self._rate, varies=True)
 
     @property
     def rate_kbps(self) -> float:
-        """Bitrate of the codes alone."""
+        """Nominal bitrate: of the codes alone if it is constant, else of the whole file."""
+        if self.stages is None:
+            assert self.kbps is not None
+            return self.kbps
         return _info(self.model).config.bitrate_of(self.stages) / 1000
 
     @property
@@ -57,13 +66,26 @@ class Vqcodec(System):
         path = _info(self.model).path
         default = registry.DEFAULT in registry.names() and path == registry.find(registry.DEFAULT)
         model = "" if default else "_" + re.sub(r"[^\w.]+", "_", path.stem)
-        effort = "" if self.effort == DEFAULT_EFFORT else f"-effort{self.effort}"
-        return f"vqcodec{model}-{self.rate_kbps:g}{effort}"
+        return "-".join([f"vqcodec{model}", f"{self.rate_kbps:g}", *(word.replace(" ", "") for word in self._manner)])
 
     @property
     def codec(self) -> str:
-        effort = "" if self.effort == DEFAULT_EFFORT else f", effort {self.effort}"
-        return f"vqcodec {_info(self.model).name}{effort}"
+        return ", ".join([f"vqcodec {_info(self.model).name}", *self._manner])
+
+    @property
+    def _manner(self) -> list[str]:
+        """What is not as usual for a constant bitrate, in words."""
+        words = [] if self.kbps is None else ["variable"]
+        words += [] if self.packing is None else [self.packing]
+        return words + ([] if self.effort == DEFAULT_EFFORT else [f"effort {self.effort}"])
+
+    @property
+    def _rate(self) -> Rate:
+        if (self.stages is None) == (self.kbps is None):
+            raise ConfigError("choose either stages or a bitrate in kbit/s")
+        if self.kbps is None:
+            return Rate(stages=self.stages, packing=self.packing)
+        return Rate(bitrate_bps=1000 * self.kbps, mode="variable", packing=self.packing)
 
     @property
     def setting(self) -> str:
@@ -81,11 +103,11 @@ class Vqcodec(System):
         sound, coded, decoded = folder / "in.wav", folder / "coded.vq", folder / "out.wav"
         audio.write(sound, checked(waveform)[None], sample_rate, subtype="FLOAT")
         start = time.process_time()
-        codec.encode_file(sound, coded, stages=self.stages, effort=self.effort)
+        codec.encode_file(sound, coded, rate=self._rate, effort=self.effort)
         middle = time.process_time()
         codec.decode_file(coded, decoded, sample_rate="source")
         end = time.process_time()
-        codes = Encoded.from_bytes(coded.read_bytes()).codes[0]  # [stage, frame]
+        codes = Encoded.from_bytes(coded.read_bytes(), coder=codec.context).codes[0]  # [stage, frame]
         return Coded(
             waveform=fitted(read(decoded), 0, sample_rate, sample_rate, len(waveform)),
             bytes=coded.stat().st_size,
