@@ -46,8 +46,8 @@ class Coding(Protocol):
     def decode(self, payloads: Sequence[bytes], frames: Sequence[int]) -> list[NDArray[np.int64]]:
         """Payloads -> codes; `frames` of each. Raises CorruptFile for a payload that cannot be."""
 
-    def stage_bits(self) -> NDArray[np.float64]:
-        """Bits that the code of each stage takes in the mean, about [stage]."""
+    def costs(self, codes: Codes) -> NDArray[np.float64]:
+        """Bits of a packet, about: of the number of stages, then of each code [channel, 1 + stage, frame]."""
 
 
 class Plain:
@@ -68,8 +68,8 @@ class Plain:
             for payload, number in zip(payloads, frames, strict=True)
         ]
 
-    def stage_bits(self) -> NDArray[np.float64]:
-        return np.full(self._header.stages, float(self._header.bits_per_code))
+    def costs(self, codes: Codes) -> NDArray[np.float64]:
+        return _with_counts(np.full(codes.shape, self._header.bits_per_code), 0.0)
 
 
 class Varying:
@@ -90,8 +90,9 @@ class Varying:
     def decode(self, payloads: Sequence[bytes], frames: Sequence[int]) -> list[NDArray[np.int64]]:
         return [self._decode(payload, number) for payload, number in zip(payloads, frames, strict=True)]
 
-    def stage_bits(self) -> NDArray[np.float64]:
-        return np.full(self._header.stages, float(self._header.bits_per_code))
+    def costs(self, codes: Codes) -> NDArray[np.float64]:
+        numbers = 8 * len(count_coding.encode(counts_of(codes), self._header.stages))
+        return _with_counts(self._header.bits_per_code * (codes != ABSENT), numbers / max(1, codes[:, 0].size))
 
     def _encode(self, codes: Codes) -> bytes:
         h = self._header
@@ -128,8 +129,8 @@ class Context:
         decoded = self._coder.decode(payloads, frames, h.channels, h.stages)
         return [np.where(np.arange(h.stages)[:, None] < counts[:, None], codes, ABSENT) for codes, counts in decoded]
 
-    def stage_bits(self) -> NDArray[np.float64]:
-        return np.full(self._header.stages, float(self._header.bits_per_code))
+    def costs(self, codes: Codes) -> NDArray[np.float64]:
+        return self._coder.costs(codes.clip(0), counts_of(codes)).astype(np.float64)
 
 
 def of_header(header: Header, coder: ContextCoder | None = None) -> Coding:
@@ -169,3 +170,8 @@ def _shipped_coder(header: Header) -> ContextCoder:
 def counts_of(codes: Codes) -> NDArray[np.int64]:
     """Count the stages that are sent of each frame [channel, frame]."""
     return (codes != ABSENT).sum(axis=1)
+
+
+def _with_counts(costs: NDArray[Any], bits: float) -> NDArray[np.float64]:
+    """Costs of codes [channel, stage, frame], and in front of them those of the numbers of stages, all the same."""
+    return np.pad(costs.astype(np.float64), ((0, 0), (1, 0), (0, 0)), constant_values=bits)

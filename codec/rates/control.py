@@ -20,6 +20,7 @@ from ..encoded import packet_frames, regrouped, spare_frames
 from ..errors import ConfigError
 from ..header import Header
 from ..payloads.codings import Codes, Coding
+from ..payloads.plain import ABSENT
 from .candidates import Candidates
 
 WINDOW_S = 60.0
@@ -33,6 +34,8 @@ _AIM = 0.995
 """Share of its bits that is aimed at: what is too large has to be coded again."""
 _LEAST_SHARE = 0.5
 """Share of its own bits that a window gets at least, even if the header took them: no sound is lost for being short."""
+_ENOUGH = 20
+"""Codes of a stage from which on their mean is worth something."""
 _PRICES = (1e-8, 1.0)
 _SEARCH_STEPS = 40
 
@@ -74,8 +77,9 @@ class RateControl:
         self._packet_frames = packet_frames(header)
         whole_packets = max(1, round(WINDOW_S * header.frame_rate / self._packet_frames))
         self._window_frames = whole_packets * self._packet_frames
-        self._bits = np.concatenate([[0.0], np.cumsum(coding.stage_bits())])
+        self._bits = header.bits_per_code * np.arange(header.stages + 1.0)
         self._scale = 1.0  # bits that codes really take, for each that was expected
+        self._knows_stages = False
         self._frames_before_sound = delay / header.hop_length
         self._frames = 0
         self._spent_bytes = HEADER_BYTES + END_BYTES
@@ -131,9 +135,19 @@ class RateControl:
         codes = window.chosen(counts)
         parts = list(regrouped([codes], self._header))
         payloads = self._coding.encode(parts)
+        if not self._knows_stages and parts:
+            self._learn_stages(parts[0])
         if expected := float(self._bits[counts].sum()):
             self._scale = 8 * sum(map(len, payloads)) / expected
         return [(Packet(part.shape[-1], payload), part) for part, payload in zip(parts, payloads, strict=True)]
+
+    def _learn_stages(self, codes: Codes) -> None:
+        """Learn from the first packet what the code of each stage takes in the mean; rare ones take what others do."""
+        costs, sent = self._coding.costs(codes)[:, 1:].sum((0, 2)), (codes != ABSENT).sum((0, 2))
+        usual = float(self._header.bits_per_code)
+        means = [cost / times if times >= _ENOUGH else usual for cost, times in zip(costs, sent, strict=True)]
+        self._bits = np.concatenate([[0.0], np.cumsum(means)])
+        self._knows_stages = True
 
     def _counts(self, window: Candidates, price: float) -> NDArray[np.int64]:
         counts = window.counts(price, self._bits)
