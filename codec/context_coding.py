@@ -145,7 +145,7 @@ class ContextCoder:
         return self._mark + encode(zip(*(part[::-1].tolist() for part in pairs), strict=True))
 
     def _shares(self, codes: Integers, counts: Integers) -> tuple[Integers, Integers]:
-        """First share and number of shares of every symbol [channel, 1 + stage, frame]; no shares where there is none."""
+        """First share and number of shares of each symbol [channel, 1 + stage, frame]; none where there is none."""
         channels, stages, frames = codes.shape
         first = np.zeros((channels, stages + 1, frames), np.int64)
         shares = np.zeros_like(first)
@@ -196,7 +196,7 @@ class ContextCoder:
     def _steps(
         self, payloads: Sequence[bytes], frames: Sequence[int], channels: int, stages: int
     ) -> Iterator[tuple[Integers, Integers]]:
-        """Codes [packet, channel, stage] and counts [packet, channel] of frame after frame, of the packets that have it.
+        """Codes [packet, channel, stage] and counts [packet, channel] of frame after frame, of packets that have it.
 
         The packets come with descending numbers of frames.
         """

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from vqcodec.models.context.config import EXPONENTIALS, ContextConfig
 from vqcodec.models.context.store import ContextModel, whole_vectors
 

@@ -111,8 +111,13 @@ def load(path: str | os.PathLike[str]) -> ContextModel | None:
         raise CorruptFile(f"{path}: {error}") from error
 
 
-def attach(source: str | os.PathLike[str], target: str | os.PathLike[str], config: ContextConfig, tensors: Tensors,
-           force: bool = False) -> None:
+def attach(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    config: ContextConfig,
+    tensors: Tensors,
+    force: bool = False,
+) -> None:
     """Write the model file `source` as `target` with this context model instead of any that it has.
 
     The codec's tensors, metadata and fingerprint stay as they are.

@@ -1,8 +1,8 @@
 """The context network as it is trained, and how it becomes whole numbers.
 
-Activations here are those of `vqcodec.models.context.integer` divided by 32, sums of code vectors are divided by 64. While
-`whole` is false all of them are real numbers; once it is true, activations and weights are rounded as they will be,
-gradients passing straight through, and in float32 the logits are those of the integer network, to the last bit.
+Activations here are those of `vqcodec.models.context.integer` divided by 32, sums of code vectors are divided by 64.
+While `whole` is false all of them are real numbers; once it is true, activations and weights are rounded as they will
+be, gradients passing straight through, and in float32 the logits are those of the integer network, to the last bit.
 """
 
 from __future__ import annotations

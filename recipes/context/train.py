@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -168,7 +168,7 @@ def measure(network: ContextTraining, held: Codes) -> Iterator[Bits]:
 
 
 def _bits(network: ContextTraining, codes: Tensor, counts: NDArray[np.int64], label: str) -> Bits:
-    device, plain = network.vectors.device, math.log2(network.config.codebook_size)
+    device, plain = network.vectors.device, math.ceil(math.log2(network.config.codebook_size))
     stages = network.config.num_stages
     sums, numbers = np.zeros(1 + stages), np.zeros(1 + stages)
     for begin in range(0, len(codes), 16):
