@@ -51,7 +51,7 @@ def train_context(
     from vqcodec.recipes import context
 
     with bar(1.0, quiet) as update:
-        trained = context.train(
+        trained = context.run(
             registry.find(model),
             data,
             out,
@@ -65,8 +65,8 @@ def train_context(
     if not quiet:
         for text in trained.notes:
             note(text)
-    for bits in trained.bits:
-        say(line(bits))
+        for bits in trained.bits:
+            say(line(bits))
 
 
 def line(bits: Bits) -> str:

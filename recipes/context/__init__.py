@@ -24,7 +24,7 @@ class Trained:
     """Why recordings were left out."""
 
 
-def train(
+def run(
     model: Path,
     folders: Sequence[Path],
     out: Path,
