@@ -17,8 +17,8 @@ from vqcodec.models.context import frequencies
 TABLE = tensors_of(small_config())["exponentials"].astype(np.int64)
 
 
-def rows(count: int, symbols: int, spread: int, seed: int = 0) -> NDArray[np.int32]:
-    return np.random.default_rng(seed).integers(-spread, spread + 1, (count, symbols)).astype(np.int32)
+def rows(count: int, symbols: int, spread: int, seed: int = 0) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(-spread, spread + 1, (count, symbols))
 
 
 @given(symbols=st.sampled_from([1, 2, 3, 13, 1024, 4096]), spread=st.integers(0, 1 << 20), seed=st.integers(0, 1 << 20))
@@ -30,7 +30,7 @@ def test_frequencies_add_up_and_none_is_zero(symbols: int, spread: int, seed: in
 
 
 def test_likelier_symbols_have_more_shares() -> None:
-    logits = np.array([[0, 32, 64, -1000]], np.int32)  # 32 to a nat
+    logits = np.array([[0, 32, 64, -1000]], np.int64)  # 32 to a nat
     found = frequencies.frequencies(frequencies.cumulate(logits, TABLE))[0] / 65536
     expected = np.exp([0, 1, 2, -31.25])
     np.testing.assert_allclose(found, expected / expected.sum(), atol=2e-4)

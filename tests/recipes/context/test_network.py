@@ -55,7 +55,7 @@ def frequencies_of(
     for begin in range(0, len(codes), batch):
         some = torch.from_numpy(codes[begin : begin + batch]), torch.from_numpy(counts[begin : begin + batch])
         first, stages = network(*some)
-        logits = [(one * 32).numpy().astype(np.int32) for one in (first, *(logits for _, logits in stages))]
+        logits = [(one * 32).numpy().astype(np.int64) for one in (first, *(logits for _, logits in stages))]
         parts.append([frequencies.frequencies(frequencies.cumulate(one, table)) if len(one) else one for one in logits])
     network.to(torch.float32)
     return [np.concatenate(stage) for stage in zip(*parts, strict=True)]
