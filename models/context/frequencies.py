@@ -22,8 +22,8 @@ TOTAL = 1 << SHARE_BITS
 _RECIPROCAL_BITS = 40
 
 
-def cumulate(logits: NDArray[np.int32], table: Integers) -> Integers:
-    """E(1), ..., E(K) of each row: int32 [row, symbol] -> int64 [row, symbol]."""
+def cumulate(logits: Integers, table: Integers) -> Integers:
+    """E(1), ..., E(K) of each row: [row, symbol] -> [row, symbol]."""
     below = logits.max(axis=1, keepdims=True) - logits
     return np.take(table, below, mode="clip").cumsum(axis=1)
 
