@@ -267,10 +267,10 @@ class ContextCoder:
         if counts.size and (counts.min() < 0 or counts.max() > stages):
             raise ValueError(f"counts from {counts.min()} to {counts.max()}, of {stages} stages")
         sent = np.arange(stages)[:, None] < counts[:, None]
-        codes = np.where(sent, codes, 0).astype(np.int64)
-        if codes.size and (codes.min() < 0 or codes.max() >= self.codebook_size):
-            raise ValueError(f"codes from {codes.min()} to {codes.max()} of {self.codebook_size} values")
-        return codes, counts.astype(np.int64)
+        known = np.where(sent, codes, 0).astype(np.int64)
+        if known.size and (known.min() < 0 or known.max() >= self.codebook_size):
+            raise ValueError(f"codes from {known.min()} to {known.max()} of {self.codebook_size} values")
+        return known, counts.astype(np.int64)
 
 
 _HEAD_STAGES = 2

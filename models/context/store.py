@@ -192,7 +192,8 @@ def largest_sums(config: ContextConfig, tensors: Tensors) -> Iterator[tuple[str,
 
 def _sums(weight: NDArray[Any], limit: int) -> NDArray[np.int64]:
     """The largest sum of each output of a matrix [out, in] whose inputs are of magnitude `limit` at most."""
-    return _magnitude(weight).sum(axis=1) * limit
+    sums: NDArray[np.int64] = _magnitude(weight).sum(axis=1) * limit
+    return sums
 
 
 def _magnitude(values: NDArray[Any]) -> NDArray[np.int64]:

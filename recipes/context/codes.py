@@ -52,7 +52,7 @@ class Codes:
     @property
     def frames(self) -> int:
         """Number of frames."""
-        return self.codes.shape[1]
+        return len(self.weights)
 
     def part(self, start: int, frames: int) -> Codes:
         """Some frames that follow each other."""

@@ -91,7 +91,8 @@ class ContextTraining(nn.Module):
         ends = torch.cat([sums[:, -1], sums[:, min(1, self.config.num_stages - 1)]], -1)
         past = F.pad(ends, (0, 0, 1, 0))[:, :-1]
         before = F.pad(counts, (1, 0), value=self.config.first_frame)[:, :-1]
-        weight, table = self.input, self.input_table
+        weight: Tensor = self.input
+        table: Tensor = self.input_table
         if self.whole:
             bits = _bits(weight)
             weight, table = _through(weight, bits), _through(table, bits + _SUM_BITS)
@@ -155,7 +156,8 @@ class _Layer(nn.Module):
         self.weight, self.bias = _matrix(outputs, inputs), nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, whole: bool) -> Tensor:
-        weight, bias = self.weight, self.bias
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
         if whole:
             bits = _bits(weight)
             weight, bias = _through(weight, bits), _through(bias, bits + _STEP_BITS)
@@ -221,9 +223,9 @@ def _through(x: Tensor, bits: int) -> Tensor:
 
 class _Through(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, steps: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, steps: float) -> Tensor:
         return torch.floor(x * steps + 0.5) / steps
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None

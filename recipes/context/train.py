@@ -52,7 +52,7 @@ class Settings:
     warmup_steps: int = 100
     final_share: float = 0.02
     """Of the learning rate, in the last step."""
-    whole_share: float = 0.2
+    whole_share: float = 0.05
     """Of the steps, the last ones, with weights and activations rounded as they will be."""
     weight_decay: float = 0.01
     gradient_norm: float = 5.0
@@ -104,7 +104,7 @@ def start(codes: Codes, vectors: NDArray[np.float16], seed: int) -> ContextTrain
     network = ContextTraining(config, whole_vectors(vectors, shift))
     for layer, used in zip(network.logits, codes.codes, strict=True):
         counts = np.bincount(used, minlength=size) + _UNSEEN
-        layer.bias.data = torch.from_numpy(np.log(counts / counts.mean())).float()  # type: ignore[union-attr]
+        layer.bias.data = torch.from_numpy(np.log(counts / counts.mean())).float()
     return network
 
 

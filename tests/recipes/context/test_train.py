@@ -161,4 +161,4 @@ def test_the_learning_rate_and_the_rounding() -> None:
     assert settings.rate(0) == pytest.approx(0.01)
     assert settings.rate(99) == pytest.approx(0.976, abs=0.001)
     assert settings.rate(1000) == pytest.approx(0.02)
-    assert [settings.is_whole(step) for step in (0, 799, 800, 999)] == [False, False, True, True]
+    assert [settings.is_whole(step) for step in (0, 949, 950, 999)] == [False, False, True, True]
