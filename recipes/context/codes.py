@@ -19,6 +19,7 @@ from vqcodec import audio
 from vqcodec.codec import Codec
 from vqcodec.errors import AudioError, ConfigError
 from vqcodec.files import atomic_output
+from vqcodec.models.allotment import allot_mean
 from vqcodec.models.layers import Stream
 from vqcodec.stream import BLOCK_FRAMES
 
@@ -33,9 +34,6 @@ _RECORDINGS_AT_ONCE = 128
 
 _HELD_OUT = 40
 """One speaker out of so many is held out; one recording, where there are fewer speakers."""
-
-_LOUDNESS_EXPONENT = 0.15
-_QUIETEST = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,38 +125,28 @@ def collect(
 
 
 def encode(codec: Codec, waveform: NDArray[np.float32]) -> Codes:
-    """The codes of a waveform [sample] at the codec's rate."""
-    latents, hop = _latents(codec, waveform), codec.hop_length
-    codes = codec.model.quantizer.encode(latents, None, EFFORT)[0]
+    """Encode a waveform [sample] at the codec's rate."""
+    latents, weights = _latents(codec, waveform)
+    quantizer = codec.model.quantizer
+    codes = quantizer.encode(latents, None, EFFORT)[0]
     residual, errors = latents[0].T, []
-    for book, stage in zip(codec.model.quantizer.books, codes, strict=True):
+    for book, stage in zip(quantizer.books, codes, strict=True):
         errors.append(residual.square().mean(-1))
         residual = residual - book.vectors[stage]
     errors.append(residual.square().mean(-1))
-    frames = codes.shape[1]
-    samples = np.zeros(frames * hop, np.float32)
-    samples[: len(waveform)] = waveform
     return Codes(
         codes=codes.cpu().numpy().astype(np.uint16),
         errors=torch.stack(errors).cpu().numpy().astype(np.float16),
-        weights=_weights(samples.reshape(frames, hop)),
+        weights=weights[0].cpu().numpy(),
     )
 
 
 def allotted(part: Codes, mean: float) -> NDArray[np.int64]:
-    """Numbers of stages of the frames: those with the least weight * error + price * stages [frame].
-
-    The price is the same for all frames, and so high that the mean is about the one that is wanted.
-    """
-    stages = np.arange(len(part.errors), dtype=np.float32)[:, None]
-    weighted = part.errors.astype(np.float32) * part.weights
-    low, high = -9.0, 3.0  # decimal logarithm of the price
-    counts = np.zeros(part.frames, np.int64)
-    for _ in range(18):
-        middle = (low + high) / 2
-        counts = (weighted + 10.0**middle * stages).argmin(0)
-        low, high = (middle, high) if counts.mean() > mean else (low, middle)
-    return counts
+    """Allot stages to frames [frame] as files of variable bitrate have them, `mean` of them on average."""
+    errors = torch.from_numpy(part.errors.astype(np.float32).T)[None]
+    counts = allot_mean(errors, torch.from_numpy(part.weights)[None], torch.tensor([mean]))
+    found: NDArray[np.int64] = counts[0].numpy()
+    return found
 
 
 def _encode_all(codec: Codec, recordings: Sequence[Recording], notes: list[str]) -> Iterator[Codes]:
@@ -173,24 +161,15 @@ def _encode_all(codec: Codec, recordings: Sequence[Recording], notes: list[str])
 
 
 @torch.inference_mode()
-def _latents(codec: Codec, waveform: NDArray[np.float32]) -> Tensor:
-    """Latents [1, dim, frame] on the model's device."""
-    config, hop = codec.config, codec.hop_length
-    device = next(codec.model.parameters()).device
-    x = torch.zeros(config.num_frames(len(waveform)) * hop)
+def _latents(codec: Codec, waveform: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    """Latents [1, dim, frame], and how well errors of their frames are heard [1, frame], on the model's device."""
+    model, hop, stream = codec.model, codec.hop_length, Stream()
+    x = torch.zeros(codec.config.num_frames(len(waveform)) * hop)
     x[: len(waveform)] = torch.from_numpy(np.clip(waveform, -1.0, 1.0))
-    stream = Stream()
-    blocks = torch.split(x, BLOCK_FRAMES * hop)
-    return torch.cat([codec.model.encoder(block[None, None].to(device), stream) for block in blocks], -1)
-
-
-def _weights(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weights of the frames [frame] of their samples [frame, sample]; latents are a frame late."""
-    power = np.maximum(np.square(samples).mean(1), _QUIETEST) ** _LOUDNESS_EXPONENT
-    power = np.concatenate([power[:1], power[:-1]])
-    padded = np.pad(power, 1)
-    largest: NDArray[np.float32] = np.maximum(np.maximum(padded[:-2], padded[2:]), power).astype(np.float32)
-    return largest
+    blocks = [block[None, None].to(next(model.parameters()).device) for block in torch.split(x, BLOCK_FRAMES * hop)]
+    parts = [(model.encoder(block, stream), model.audibility(block, stream)) for block in blocks]
+    latents, weights = (torch.cat(values, -1) for values in zip(*parts, strict=True))
+    return latents, weights
 
 
 def _load(path: Path) -> Codes | None:
