@@ -1,7 +1,8 @@
-"""`vqcodec info`: what is in a .vq file. Needs no model and no torch."""
+"""`vqcodec info`: what is in a .vq file. Needs no codec model and no torch."""
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from vqcodec.files import STANDARD_STREAM, open_input
 
 from .terminal.messages import FAILURE, error, explain
 
-CODINGS = {0: "plain"}
+CODINGS = {0: "plain", 1: "varying", 2: "context"}
 """The payload codings by name."""
+
+_BARS = "▁▂▃▄▅▆▇█"
+_MOST_BARS = 60
 
 
 def info(
@@ -67,9 +71,41 @@ def _expand(names: list[str]) -> Iterator[str]:
 def _describe(name: str) -> tuple[dict[str, Any], str | None]:
     """The facts about a file, and what is damaged in it."""
     with open_input(name) as (file, shown):
-        summary = bitstream.inspect(file, shown)
+        data = io.BytesIO(file.read())
+    summary = bitstream.inspect(data, shown)
     damage = None if summary.damage is None else str(summary.damage)
-    return _facts(name, summary, damage), damage
+    facts = _facts(name, summary, damage)
+    if summary.header.payload_coding:
+        data.seek(0)
+        facts |= _variable(data, shown, summary)
+    return facts, damage
+
+
+def _variable(data: io.BytesIO, name: str, summary: Summary) -> dict[str, Any]:
+    """The facts about codes that vary; none if they cannot be read here."""
+    from vqcodec.contents import contents_of
+    from vqcodec.encoded import read_packets
+    from vqcodec.payloads import codings
+
+    header = summary.header
+    try:
+        coding = codings.of_header(header)
+        packets = read_packets(bitstream.Reader(data, name, salvage=True), coding)
+        contents = contents_of(packets, coding, header)
+    except VqcodecError as reason:
+        return {"unread": str(reason)}
+    sent = contents.sent.clip(1)
+    return {
+        "stages_mean": contents.stages_mean,
+        "stage_shares": (contents.sent / max(1, summary.frames * header.channels)).tolist(),
+        "stage_bits": (contents.stage_bits / sent).tolist(),
+        "count_bits": contents.count_bits / max(1, summary.frames * header.channels),
+        "plain_code_bytes": contents.plain_bytes,
+        "peak_bps": contents.peak_bps,
+        "bps": contents.bps.tolist(),
+        "code_bitrate_bps": contents.plain_bytes * 8 / summary.duration_s if summary.duration_s else 0.0,
+        "overhead_bytes": round(summary.bytes - (contents.stage_bits.sum() + contents.count_bits) / 8),
+    }
 
 
 def _facts(name: str, summary: Summary, damage: str | None) -> dict[str, Any]:
@@ -123,9 +159,36 @@ def _text(facts: dict[str, Any]) -> str:
         "bitrate": f"{facts['bitrate_bps'] / 1000:.3f} kbit/s ({facts['code_bitrate_bps'] / 1000:g} of codes)",
         "size": f"{size} bytes, {facts['overhead_bytes']} of them overhead ({overhead:.1f} %)",
         "packets": f"{facts['packets']}, of {facts['frames']} frames in all",
+        **_variable_lines(facts),
         "damage": facts["damage"] or "none",
     }
     return "\n".join([facts["file"], *(f"  {name + ':':<13}{value}" for name, value in lines.items())])
+
+
+def _variable_lines(facts: dict[str, Any]) -> dict[str, str]:
+    """What there is to say of codes that vary."""
+    if "unread" in facts:
+        return {"variable": f"not read: {facts['unread']}"}
+    if "bps" not in facts:
+        return {}
+    used = [index for index, share in enumerate(facts["stage_shares"]) if share > 0]
+    stages = (f"{facts['stage_bits'][i]:.1f} ({100 * facts['stage_shares'][i]:.0f} %)" for i in used)
+    return {
+        "stages": f"{facts['stages_mean']:.2f} a frame on average, for {facts['count_bits']:.2f} bits",
+        "stage bits": ", ".join(stages) + "; share of frames in brackets",
+        "packed": f"{facts['plain_code_bytes']} bytes of codes if packed plainly",
+        "peak": f"{facts['peak_bps'] / 1000:.3f} kbit/s in a second",
+        "rate": _bars(facts["bps"]),
+    }
+
+
+def _bars(values: list[float]) -> str:
+    """Draw values as bars, the mean of some of them in each where they are many."""
+    each = -(-len(values) // _MOST_BARS) if values else 1
+    means = [sum(part) / len(part) for part in (values[i : i + each] for i in range(0, len(values), each))]
+    top = max(means, default=0.0) or 1.0
+    bars = "".join(_BARS[min(len(_BARS) - 1, int(mean / top * len(_BARS)))] for mean in means)
+    return f"{bars} 0 to {top / 1000:.2f} kbit/s, {each} s a bar"
 
 
 def _samples(facts: dict[str, Any]) -> str:

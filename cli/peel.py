@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
@@ -41,35 +40,32 @@ def peel(
         raise typer.BadParameter("choose either --stages or --bitrate")
     if target != STANDARD_STREAM:
         check_output(target, force)
+    coder = _coder(model)
     with open_input(source) as (file, name):
-        data = io.BytesIO(file.read()) if bitrate is not None else file
-        reader = bitstream.Reader(data, name)
-        coder = _coder(model)
-        if stages is None:
-            assert bitrate is not None
-            stages = _stages_within(reader, bitrate, coder)
-            data.seek(0)
-            reader = bitstream.Reader(data, name)
+        reader = bitstream.Reader(file, name)
         with open_output(target, force) as output:
-            header = _peel(reader, output, stages, coder)
-    if not quiet:
-        kbps = header.bitrate_bps * header.channels / 1000
+            header = _peel(reader, output, stages, bitrate, coder)
+    if quiet:
+        return
+    if bitrate is not None:
+        say(f"{name} -> {target}: at most {bitrate:g} kbit/s")
+    else:
         most = "up to " if header.payload_coding else ""
+        kbps = header.bitrate_bps * header.channels / 1000
         say(f"{name} -> {target}: {stages} of {reader.header.stages} stages, {most}{kbps:g} kbit/s of codes")
 
 
-def _peel(reader: bitstream.Reader, output: BinaryIO, stages: int, coder: ContextCoder | None) -> bitstream.Header:
-    if reader.header.payload_coding == 0:
+def _peel(
+    reader: bitstream.Reader, output: BinaryIO, stages: int | None, kbps: float | None, coder: ContextCoder | None
+) -> bitstream.Header:
+    if stages is not None and reader.header.payload_coding == 0:
         return bitstream.peel(reader, output, stages)  # the quick way, without numpy
-    from vqcodec.peeling import peel
+    from vqcodec import peeling
 
-    return peel(reader, output, stages, coder)
-
-
-def _stages_within(reader: bitstream.Reader, kbps: float, coder: ContextCoder | None) -> int:
-    from vqcodec.peeling import stages_within
-
-    return stages_within(reader, 1000 * kbps, coder)
+    if stages is not None:
+        return peeling.peel(reader, output, stages, coder)
+    assert kbps is not None
+    return peeling.peel_to(reader, output, 1000 * kbps, coder)
 
 
 def _coder(model: str | None) -> ContextCoder | None:

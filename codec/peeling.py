@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+import numpy as np
 
 from .bitstream import END_BYTES, HEADER_BYTES, PACKET_HEAD_BYTES, Header, Packet, Reader, Writer, check_peelable
 from .encoded import read_packets
 from .errors import ConfigError
 from .payloads import codings
 from .payloads.codings import Codes
+from .payloads.plain import ABSENT
 
 if TYPE_CHECKING:
     from .payloads.context import ContextCoder
+
+_SHARES = 64
+"""Steps between no stages and all of them."""
 
 
 def peel(reader: Reader, output: BinaryIO, stages: int, coder: ContextCoder | None = None) -> Header:
@@ -45,35 +51,65 @@ def peel(reader: Reader, output: BinaryIO, stages: int, coder: ContextCoder | No
     return writer.header
 
 
-def stages_within(reader: Reader, bitrate_bps: float, coder: ContextCoder | None = None) -> int:
-    """Find how many stages a file may keep for its bitrate, all counted, to be no more than this.
+def peel_to(reader: Reader, output: BinaryIO, bitrate_bps: float, coder: ContextCoder | None = None) -> Header:
+    """Copy a file so that its bitrate, all counted, is no more than this.
+
+    Every frame keeps the same share of its stages, so that frames that had more still have more.
 
     Args:
-        reader: of the file, which is read to its end.
+        reader: of the file, none of whose packets have been read; all of them are held in memory.
+        output: written front to back.
         bitrate_bps: bits a second and channel.
         coder: as in `peel`.
 
+    Returns:
+        The new header.
+
     Raises:
-        ConfigError: even one stage takes more, or the kind of codes needs all stages.
+        ConfigError: the file cannot be made so small, or its kind of codes needs all stages.
         CorruptFile, ModelMismatch: as in `peel`.
     """
-    header = reader.header
-    check_peelable(header, header.stages, reader.name)
-    packets = list(read_packets(reader, codings.of_header(header, coder)))
+    old = reader.header
+    check_peelable(old, old.stages, reader.name)
+    packets = list(read_packets(reader, codings.of_header(old, coder)))
     assert reader.num_samples is not None
-    allowed = bitrate_bps * header.channels * reader.num_samples / header.source_sample_rate / 8
-    low, high = 0, header.stages  # `low` fits, or is 0; all above `high` do not
+    allowed = bitrate_bps * old.channels * reader.num_samples / old.source_sample_rate / 8
+    best = least = _peeled(packets, old, 1 if old.payload_coding == 0 else 0, coder)
+    low, high = 0, _SHARES
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if _size(packets, header, middle, coder) <= allowed else (low, middle - 1)
-    if low == 0:
-        least = _size(packets, header, 1, coder) / allowed * bitrate_bps / 1000
-        raise ConfigError(f"{reader.name}: one stage alone takes {least:.2f} kbit/s")
-    return low
+        tried = _peeled(packets, old, middle * old.stages / _SHARES, coder)
+        low, high, best = (middle, high, tried) if tried.size <= allowed else (low, middle - 1, best)
+    if least.size > allowed:
+        raise ConfigError(f"{reader.name}: takes {least.size / allowed * bitrate_bps / 1000:.2f} kbit/s at least")
+    writer = Writer(output, best.header)
+    for packet in best.packets:
+        writer.write(packet)
+    writer.finish(reader.num_samples)
+    return writer.header
 
 
-def _size(packets: Sequence[Codes], header: Header, stages: int, coder: ContextCoder | None) -> int:
-    """Bytes of the file with so many stages."""
-    coding = codings.of_header(replace(header, stages=stages), coder)
-    payloads = coding.encode([codes[:, :stages] for codes in packets])
-    return HEADER_BYTES + END_BYTES + sum(PACKET_HEAD_BYTES + len(payload) for payload in payloads)
+class _Peeled(NamedTuple):
+    header: Header
+    packets: list[Packet]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return HEADER_BYTES + END_BYTES + sum(PACKET_HEAD_BYTES + len(packet.payload) for packet in self.packets)
+
+
+def _peeled(packets: Sequence[Codes], header: Header, stages: float, coder: ContextCoder | None) -> _Peeled:
+    """Keep so many of the header's stages, and of every frame's as large a share, rounded."""
+    if header.payload_coding == 0:
+        whole = max(1, int(stages))
+        new, kept = replace(header, stages=whole), [codes[:, :whole] for codes in packets]
+    else:
+        new, kept = header, [_with_share(codes, stages / header.stages) for codes in packets]
+    payloads = codings.of_header(new, coder).encode(kept)
+    return _Peeled(new, [Packet(codes.shape[-1], data) for codes, data in zip(kept, payloads, strict=True)])
+
+
+def _with_share(codes: Codes, share: float) -> Codes:
+    counts = np.floor(share * codings.counts_of(codes) + 0.5)
+    return np.where(np.arange(codes.shape[1])[:, None] < counts[:, None], codes, ABSENT)
