@@ -24,6 +24,7 @@ from .prepare import prepare
 from .quantizers import quantizers
 from .terminal.messages import reported
 from .train import train
+from .train_context import train_context
 
 
 class _Commands(TyperGroup):
@@ -50,6 +51,7 @@ app.command()(models)
 app.command()(peel)
 app.command()(prepare)
 app.command()(train)
+app.command("train-context")(train_context)
 app.command()(export)
 app.command("eval")(evaluate)
 app.command()(bench)

@@ -34,6 +34,14 @@ MeanBitrate: TypeAlias = Annotated[
         help="Bitrate of a channel in kbit/s: that of the whole file if it may vary, else of the codes.",
     ),
 ]
+PeeledBitrate: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="KBPS",
+        callback=_check_bitrate,
+        help="Bitrate of a channel in kbit/s, instead of --stages: as many stages are kept as it allows, all counted.",
+    ),
+]
 MaxBitrate: TypeAlias = Annotated[
     float | None,
     typer.Option(metavar="KBPS", callback=_check_bitrate, help="Bitrate in kbit/s that no second exceeds."),

@@ -289,7 +289,7 @@ def peel(reader: Reader, writer_file: BinaryIO, stages: int) -> Header:
     check_peelable(old, stages, reader.name)
     if old.payload_coding != _PLAIN:
         raise UnsupportedVersion(
-            f"{reader.name}: payload coding {old.payload_coding} cannot be peeled; decode and encode it anew"
+            f"{reader.name}: payload coding {old.payload_coding} is not plain packing; use `peeling.peel`"
         )
     writer = Writer(writer_file, replace(old, stages=stages))
     for packet in reader:

@@ -2,7 +2,7 @@
 
 A model file holds all that coding needs and nothing else: every parameter and every codebook's vectors as
 float16, and as metadata `format`, `config` (JSON), `fingerprint`, `parameters` and, if given, `decodes`, `training` and
-`trained_on_scores` (JSON all three).
+`trained_on_scores` (JSON all three). A context model may lie beside them: see `context/store.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vqcodec.files import atomic_output
 
 from .autoencoder import Autoencoder
 from .config import ModelConfig
+from .context.store import PREFIX as CONTEXT_PREFIX
 from .registry import FORMAT, describe
 
 _LEARNING_STATE = (".counts", ".sums")  # of a codebook: needed to go on training only
@@ -144,7 +145,8 @@ def _read(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a file, which must be those expected by name, shape and type."""
     try:
         with safe_open(path, framework="pt") as file:
-            _check_names(path, set(file.keys()), set(expected))
+            names = {name for name in file.keys() if not name.startswith(CONTEXT_PREFIX)}  # noqa: SIM118
+            _check_names(path, names, set(expected))
             tensors = {name: file.get_tensor(name) for name in expected}
     except (SafetensorError, OSError) as error:
         raise CorruptFile(f"{path} cannot be read as a model file: {error}") from error

@@ -145,7 +145,7 @@ class ContextCoder:
         return self._mark + encode(zip(*(part[::-1].tolist() for part in pairs), strict=True))
 
     def _shares(self, codes: Integers, counts: Integers) -> tuple[Integers, Integers]:
-        """First share and number of shares of each symbol [channel, 1 + stage, frame]; no shares where there is none."""
+        """First share and number of shares of each symbol [channel, 1 + stage, frame]; none where there is none."""
         channels, stages, frames = codes.shape
         first = np.zeros((channels, stages + 1, frames), np.int64)
         shares = np.zeros_like(first)
@@ -188,7 +188,7 @@ class ContextCoder:
         shifted[:, 1:] = counts[:, :-1]
         return sums, shifted
 
-    def _cumulate(self, logits: NDArray[np.int32]) -> Integers:
+    def _cumulate(self, logits: Integers) -> Integers:
         return frequencies.cumulate(logits, self._table)
 
     # Decoding
@@ -227,7 +227,7 @@ class ContextCoder:
             yield codes.reshape(-1, channels, stages), counts.reshape(-1, channels)
         decoder.finish()
 
-    def _take(self, decoder: Decoder, rows: Integers, channels: int, logits: NDArray[np.int32]) -> Integers:
+    def _take(self, decoder: Decoder, rows: Integers, channels: int, logits: Integers) -> Integers:
         """Decode a symbol of each of these rows, the packets side by side, the channels of each in turn."""
         sums = self._cumulate(logits)
         symbols = np.zeros(len(rows), np.int64)
@@ -267,10 +267,10 @@ class ContextCoder:
         if counts.size and (counts.min() < 0 or counts.max() > stages):
             raise ValueError(f"counts from {counts.min()} to {counts.max()}, of {stages} stages")
         sent = np.arange(stages)[:, None] < counts[:, None]
-        codes = np.where(sent, codes, 0).astype(np.int64)
-        if codes.size and (codes.min() < 0 or codes.max() >= self.codebook_size):
-            raise ValueError(f"codes from {codes.min()} to {codes.max()} of {self.codebook_size} values")
-        return codes, counts.astype(np.int64)
+        known = np.where(sent, codes, 0).astype(np.int64)
+        if known.size and (known.min() < 0 or known.max() >= self.codebook_size):
+            raise ValueError(f"codes from {known.min()} to {known.max()} of {self.codebook_size} values")
+        return known, counts.astype(np.int64)
 
 
 _HEAD_STAGES = 2

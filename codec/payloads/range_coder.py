@@ -1,12 +1,12 @@
 """Symbols with frequencies <-> bytes: an asymmetric numeral system (Duda 2013, "Asymmetric numeral systems").
 
-The state x of the coder is a whole number. A symbol that has f of the 2^16 shares, the first of which is c, turns it into
+The state x of the coder is a whole number. A symbol with f of the 2^16 shares, the first of which is c, turns it into
 
     floor(x / f) * 2^16 + c + x mod f,
 
-and the decoder, which finds the symbol by the share x mod 2^16, turns it back. Words of 16 bits leave the encoder before
-x reaches 2^48, and return as soon as x is below 2^32, as long as there are any. The encoder begins with x = 256 and
-takes the symbols from last to first; the decoder must end there. The words are written in the order in which the
+and the decoder, which finds the symbol by the share x mod 2^16, turns it back. Words of 16 bits leave the encoder
+before x reaches 2^48, and return as soon as x is below 2^32, as long as there are any. The encoder begins with x = 256
+and takes the symbols from last to first; the decoder must end there. The words are written in the order in which the
 decoder needs them, each with its high byte first; the first of them without its high byte if that is zero.
 """
 

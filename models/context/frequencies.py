@@ -22,10 +22,11 @@ TOTAL = 1 << SHARE_BITS
 _RECIPROCAL_BITS = 40
 
 
-def cumulate(logits: NDArray[np.int32], table: Integers) -> Integers:
-    """E(1), ..., E(K) of each row: int32 [row, symbol] -> int64 [row, symbol]."""
+def cumulate(logits: Integers, table: Integers) -> Integers:
+    """E(1), ..., E(K) of each row: [row, symbol] -> [row, symbol]."""
     below = logits.max(axis=1, keepdims=True) - logits
-    return np.take(table, below, mode="clip").cumsum(axis=1)
+    sums: Integers = np.take(table, below, mode="clip").cumsum(axis=1)
+    return sums
 
 
 def bounds(sums: Integers) -> Integers:
@@ -63,4 +64,5 @@ def find(sums: Integers, shares: Integers) -> tuple[Integers, Integers, Integers
 
 
 def _reciprocals(sums: Integers) -> Integers:
-    return (TOTAL - sums.shape[1] << _RECIPROCAL_BITS) // sums[:, -1]
+    reciprocals: Integers = (TOTAL - sums.shape[1] << _RECIPROCAL_BITS) // sums[:, -1]
+    return reciprocals

@@ -24,6 +24,9 @@ WIDE = 511
 NARROW = 127
 """Largest activation inside a block, where none is negative."""
 
+_SMALL_PRODUCT = 1_000_000
+_FEW_ROWS = 32
+
 _MARGIN = 64
 """Frames that a running signal takes in before its history is moved to the front."""
 
@@ -72,16 +75,16 @@ class ContextNetwork:
 
     def enter(self, sums: Whole, counts: NDArray[np.int64]) -> Whole:
         """What the first block gets, of inputs as in `trunk`: [..., 2 * dim] and [...] -> [..., width]."""
-        x = sums @ self._input
+        x = _product(sums, self._input)
         x += self._input_table[counts]
         return _rounded(x, -WIDE, WIDE)
 
-    def count_logits(self, x: Whole) -> NDArray[np.int32]:
+    def count_logits(self, x: Whole) -> NDArray[np.int64]:
         """Logits of the number of stages: [row, width] -> [row, num_stages + 1]."""
         hidden, logits = self._count
-        return logits.rounded(hidden.rounded(x, 0, NARROW)).astype(np.int32)
+        return logits.rounded(hidden.rounded(x, 0, NARROW)).astype(np.int64)
 
-    def stage_logits(self, stage: int, x: Whole, counts: NDArray[np.int64], partial: Whole) -> NDArray[np.int32]:
+    def stage_logits(self, stage: int, x: Whole, counts: NDArray[np.int64], partial: Whole) -> NDArray[np.int64]:
         """Logits of the codes of a stage.
 
         Args:
@@ -93,13 +96,13 @@ class ContextNetwork:
         Returns:
             [row, code]
         """
-        hidden = x @ self._hidden[stage]
+        hidden = _product(x, self._hidden[stage])
         if stage:
-            hidden += partial @ self._partial[stage]
+            hidden += _product(partial, self._partial[stage])
         hidden += self._hidden_table[stage][counts]
-        logits = _rounded(hidden, 0, NARROW) @ self._logits[stage]
+        logits = _product(_rounded(hidden, 0, NARROW), self._logits[stage])
         logits += self._logits_bias[stage]
-        return np.floor(logits, out=logits).astype(np.int32)
+        return np.floor(logits, out=logits).astype(np.int64)
 
 
 class ContextStream:
@@ -149,7 +152,7 @@ class _Layer:
 
     def __call__(self, x: Whole) -> Whole:
         """Before rounding: [..., in] -> [..., out]."""
-        y = x @ self.weight
+        y = _product(x, self.weight)
         y += self.bias
         return y
 
@@ -195,6 +198,23 @@ def _matrix(weight: NDArray[Any], factor: NDArray[Any] | float) -> Whole:
 def _bias(bias: NDArray[Any], factor: NDArray[Any] | float) -> Whole:
     """Times a power of two, and a half more, which turns rounding down into rounding."""
     return (bias * factor + 0.5).astype(np.float32)
+
+
+def _product(x: Whole, matrix: Whole) -> Whole:
+    """x @ matrix, [..., in] and [in, out] -> [..., out]; some rows at a time, if there are few of them.
+
+    OpenBLAS multiplies few rows by a matrix much faster up to a certain amount of work, beyond which it copies the
+    matrix first. The result is exact, and so the same.
+    """
+    parts = -(-x.size * matrix.shape[1] // _SMALL_PRODUCT)
+    if parts == 1 or len(x) > _FEW_ROWS or x.ndim > 2:
+        product: Whole = x @ matrix
+        return product
+    product = np.empty((len(x), matrix.shape[1]), np.float32)
+    step = -(-len(x) // parts)
+    for begin in range(0, len(x), step):
+        np.matmul(x[begin : begin + step], matrix, out=product[begin : begin + step])
+    return product
 
 
 def _rounded(x: Whole, low: int, high: int) -> Whole:

@@ -97,16 +97,18 @@ def load(path: str | os.PathLike[str]) -> ContextModel | None:
             stored = {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}
             books = [book_name(stage) for stage in range(config.num_stages)]
             if stored != expected or not names.issuperset(books):
-                raise CorruptFile(f"{path}: the tensors of the context model are not those of its settings")
+                raise CorruptFile("the tensors of the context model are not those of its settings")
             _check_book_shapes(file, books, config)
             tensors = {name: file.get_tensor(PREFIX + name) for name in sorted(expected)}
-            vectors = np.stack([whole_vectors(file.get_tensor(book), config.vector_shift) for book in books])
+            vectors = np.stack([file.get_tensor(book) for book in books])
+            if not np.isfinite(vectors).all():
+                raise CorruptFile("code vectors are NaN or infinite")
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise CorruptFile(f"{path} cannot be read as a model file: {error}") from error
     except (ConfigError, CorruptFile) as error:
         raise type(error)(f"{path}: {error}") from error
     try:
-        return ContextModel(config=config, tensors=tensors, vectors=vectors)
+        return ContextModel(config=config, tensors=tensors, vectors=whole_vectors(vectors, config.vector_shift))
     except CorruptFile as error:
         raise CorruptFile(f"{path}: {error}") from error
 
@@ -190,7 +192,8 @@ def largest_sums(config: ContextConfig, tensors: Tensors) -> Iterator[tuple[str,
 
 def _sums(weight: NDArray[Any], limit: int) -> NDArray[np.int64]:
     """The largest sum of each output of a matrix [out, in] whose inputs are of magnitude `limit` at most."""
-    return _magnitude(weight).sum(axis=1) * limit
+    sums: NDArray[np.int64] = _magnitude(weight).sum(axis=1) * limit
+    return sums
 
 
 def _magnitude(values: NDArray[Any]) -> NDArray[np.int64]:
