@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from . import machine, neural, processes, speed, streaming
 from .measurement import Figure
-from .report import BenchmarkReport, ModelFacts
+from .report import BenchmarkedModel, BenchmarkReport
 from .settings import BenchmarkSettings
 from .subject import Subject
 from .timing import Skipped
@@ -54,7 +54,7 @@ def run(
             skipped.append(f"{title}: {reason}")
     return BenchmarkReport(
         machine=facts,
-        model=ModelFacts.of(subject.codec),
+        model=BenchmarkedModel.of(subject.codec),
         settings=settings,
         figures=tuple(figures),
         skipped=tuple(skipped),

@@ -4,7 +4,7 @@
       "format": "vqcodec bench",
       "version": 1,
       "machine": {"cpu": "...", "cpus": 2, ...},         the fields of `machine.Machine`
-      "model": {"name": "speech_16k", ...},              the fields of `ModelFacts`
+      "model": {"name": "speech_16k", ...},              the fields of `BenchmarkedModel`
       "settings": {"seconds": 30.0, "repeat": 5, ...},   the fields of `settings.BenchmarkSettings`
       "figures": [
         {"group": "whole", "name": "encode", "setting": "3 kbit/s", "place": "cpu, 1 thread",
@@ -43,7 +43,7 @@ _WANTED = "give a file that vqcodec bench --json wrote"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFacts:
+class BenchmarkedModel:
     """Which model was measured."""
 
     name: str
@@ -54,7 +54,7 @@ class ModelFacts:
     sample_rate: int
 
     @classmethod
-    def of(cls, codec: Codec) -> ModelFacts:
+    def of(cls, codec: Codec) -> BenchmarkedModel:
         """The facts about a loaded model."""
         networks = sum(parameter.numel() for parameter in codec.model.parameters())
         return cls(
@@ -72,7 +72,7 @@ class BenchmarkReport:
     format: Literal["vqcodec bench"] = "vqcodec bench"
     version: Literal[1] = 1
     machine: Machine
-    model: ModelFacts
+    model: BenchmarkedModel
     settings: BenchmarkSettings
     figures: tuple[Figure, ...]
     skipped: tuple[str, ...]

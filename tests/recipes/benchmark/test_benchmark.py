@@ -59,7 +59,7 @@ def of(found: BenchmarkReport, group: str) -> dict[tuple[str, str], Figure]:
 
 def made(*figures: Figure, **changes: Any) -> BenchmarkReport:
     """A report of these figures."""
-    model = report.ModelFacts(name="tiny", fingerprint="ab" * 32, parameters=1000, sample_rate=16_000)
+    model = report.BenchmarkedModel(name="tiny", fingerprint="ab" * 32, parameters=1000, sample_rate=16_000)
     facts = machine.facts(["cpu"])
     whole = BenchmarkReport(machine=facts, model=model, settings=SMALL, figures=figures, skipped=())
     return dataclasses.replace(whole, **changes)

@@ -837,7 +837,7 @@ def test_damaged_results(change: Callable[[list[list[str]]], None], message: str
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1: this is no result"),
+        (b"", "line 1: this is not the result"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
         (
             b'listener,trial,file,condition,score,time_s,order,test,page_version\n"Ann,1',
