@@ -84,7 +84,7 @@ def _describe(name: str) -> tuple[dict[str, Any], str | None]:
 def _variable(data: io.BytesIO, name: str, summary: Summary) -> dict[str, Any]:
     """The facts about codes that vary; none if they cannot be read here."""
     from vqcodec.contents import contents_of
-    from vqcodec.encoded import read_packets
+    from vqcodec.packets import read_packets
     from vqcodec.payloads import codings
 
     header = summary.header

@@ -23,6 +23,7 @@ from .errors import ConfigError
 from .facts import ModelFacts
 from .payloads import codings
 from .payloads.context import ContextCoder
+from .payloads.plain import PLAIN
 from .pipeline import Counter, FileResult, Length, Progress
 from .rates.plan import DEFAULT_BITRATE_BPS, Plan, Rate, plan_of
 from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
@@ -318,7 +319,7 @@ class Codec(ModelFacts):
         source_sample_rate: int,
         channels: int,
         stages: int,
-        payload_coding: int = codings.PLAIN,
+        payload_coding: int = PLAIN,
     ) -> bitstream.Header:
         """Assemble the header of a `.vq` file of this model.
 

@@ -59,4 +59,4 @@ def contents_of(packets: Iterable[Codes], coding: Coding, header: Header) -> Con
 def _by_second(bits: NDArray[np.float64], frame_rate: float) -> NDArray[np.float64]:
     """Bits of frames [frame] -> of each second [second]."""
     second = (np.arange(len(bits)) / frame_rate).astype(np.int64)
-    return np.bincount(second, weights=bits)
+    return np.bincount(second, weights=bits).astype(np.float64)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import io
-import itertools
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from . import bitstream
-from .errors import ConfigError, CorruptFile, VqcodecError
+from .errors import ConfigError, VqcodecError
 from .files import atomic_output
+from .packets import read_packets, regrouped
 from .payloads import codings
 from .payloads.plain import ABSENT
 
 if TYPE_CHECKING:
     from .payloads.context import ContextCoder
-
-PACKET_S = 5.0
-"""Seconds of audio in each packet, except for the last packet."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -178,41 +174,3 @@ class Encoded:
         except OSError as error:
             raise VqcodecError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
         return cls.from_bytes(data, os.fspath(path), coder)
-
-
-def packet_frames(header: bitstream.Header) -> int:
-    """Frames of each packet of a file but the last: `PACKET_S`, as far as a packet holds them."""
-    return min(max(1, round(PACKET_S * header.frame_rate)), bitstream.MAX_FRAMES // 2)
-
-
-def spare_frames(header: bitstream.Header) -> int:
-    """Frames that may be added to the last packet, to save the head of a packet of so few; none with plain packing."""
-    return packet_frames(header) // 2 if header.payload_coding else 0
-
-
-def read_packets(reader: bitstream.Reader, coding: codings.Coding) -> Iterator[NDArray[np.int64]]:
-    """Read the codes [channel, stage, frame] of each packet, some packets at a time.
-
-    Raises:
-        CorruptFile: the file is damaged; with `salvage` damage ends the iteration and stays in `reader.damage`.
-    """
-    while packets := list(itertools.islice(reader, coding.packets_at_once)):
-        try:
-            yield from coding.decode([packet.payload for packet in packets], [packet.frames for packet in packets])
-        except CorruptFile as error:
-            raise CorruptFile(f"{reader.name}: before byte {reader.offset}: {error}") from error
-
-
-def regrouped(parts: Iterable[NDArray[Any]], header: bitstream.Header) -> Iterator[NDArray[Any]]:
-    """Regroup codes [channel, stage, frame] into those of packets."""
-    size, spare = packet_frames(header), spare_frames(header)
-    held: list[NDArray[Any]] = []
-    for part in parts:
-        held.append(part)
-        if (ready := sum(codes.shape[-1] for codes in held) - spare) >= size:
-            whole = np.concatenate(held, axis=-1)
-            full = ready // size * size
-            yield from np.split(whole[..., :full], full // size, axis=-1)
-            held = [whole[..., full:].copy()]
-    if held and (rest := np.concatenate(held, axis=-1)).shape[-1]:
-        yield rest

@@ -12,7 +12,7 @@ from vqcodec.models.autoencoder import Autoencoder
 
 from . import pipeline
 from .bitstream import Header, Packet
-from .encoded import regrouped
+from .packets import regrouped
 from .payloads import codings
 from .payloads.codings import Codes, Coding
 from .payloads.context import ContextCoder

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from .bitstream import END_BYTES, HEADER_BYTES, PACKET_HEAD_BYTES, Header, Packet, Reader, Writer, check_peelable
-from .encoded import read_packets
 from .errors import ConfigError
+from .packets import read_packets
 from .payloads import codings
 from .payloads.codings import Codes
 from .payloads.plain import ABSENT

@@ -16,9 +16,9 @@ from vqcodec.models.config import ModelConfig
 
 from . import audio, bitstream
 from .checks import check_channels
-from .encoded import read_packets
 from .errors import CorruptFile
 from .files import STANDARD_STREAM
+from .packets import read_packets
 from .payloads.codings import Coding
 from .stream import StreamDecoder, StreamEncoder
 

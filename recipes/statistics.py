@@ -40,7 +40,7 @@ class StageUsage:
     @property
     def entropy_bits(self) -> float:
         """Entropy of the distribution of codes, 0 to log2 of the codebook's size: the cost of ideal coding."""
-        shares = self.counts[self.counts > 0] / self.counts.sum()
+        shares = self.counts[self.counts > 0] / max(1, self.counts.sum())
         return float(-(shares * np.log2(shares)).sum())
 
     @property

@@ -10,7 +10,7 @@ Codes are [channel, stage, frame], `ABSENT` beyond the stages of a frame where t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,9 @@ Codes: TypeAlias = NDArray[np.integer[Any]]
 class Coding(Protocol):
     """A payload coding, for files with one header."""
 
-    packets_at_once: ClassVar[int]
-    """Packets that are best decoded together."""
+    @property
+    def packets_at_once(self) -> int:
+        """Packets that are best decoded together."""
 
     def encode(self, packets: Sequence[Codes]) -> list[bytes]:
         """Codes of packets -> payloads, each by itself. Raises ValueError for codes that cannot be coded so."""
@@ -169,7 +170,8 @@ def _shipped_coder(header: Header) -> ContextCoder:
 
 def counts_of(codes: Codes) -> NDArray[np.int64]:
     """Count the stages that are sent of each frame [channel, frame]."""
-    return (codes != ABSENT).sum(axis=1)
+    counts: NDArray[np.int64] = (codes != ABSENT).sum(axis=1)
+    return counts
 
 
 def _with_counts(costs: NDArray[Any], bits: float) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ class Candidates:
     @property
     def frames(self) -> int:
         """Number of frames."""
-        return self.errors.shape[-1]
+        return int(self.errors.shape[-1])
 
     def counts(self, price: float, bits: NDArray[np.float64]) -> NDArray[np.int64]:
         """Choose the number of stages of each frame: that of the least error plus price, the lowest on a tie.
@@ -42,7 +42,8 @@ class Candidates:
             [channel, frame].
         """
         prices = (price * bits).astype(np.float32)[:, None]
-        return (self.errors + prices).argmin(axis=1)
+        counts: NDArray[np.int64] = (self.errors + prices).argmin(axis=1)
+        return counts
 
     def chosen(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Select codes [channel, stage, frame], `ABSENT` beyond the stages that each frame gets [channel, frame]."""

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bitstream import END_BYTES, HEADER_BYTES, PACKET_HEAD_BYTES, Packet
-from ..encoded import packet_frames, regrouped, spare_frames
 from ..errors import ConfigError
 from ..header import Header
+from ..packets import packet_frames, regrouped, spare_frames
 from ..payloads.codings import Codes, Coding
 from ..payloads.plain import ABSENT
 from .candidates import Candidates

@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 from vqcodec.models.config import ModelConfig
 
 from ..errors import ConfigError
-from ..payloads.codings import CONTEXT, PLAIN, VARYING
+from ..payloads.codings import CONTEXT, VARYING
+from ..payloads.plain import PLAIN
 from .control import Target
 
 DEFAULT_BITRATE_BPS = 3000

@@ -118,7 +118,8 @@ class ResidualVQ(WithCodebooks):
     def encode_endings(self, latents: Tensor, stages: int | None = None, effort: int = 1) -> tuple[Tensor, Tensor]:
         books = [book.vectors for book in self.books[:stages]]
         codes, errors = prefix_search(to_vectors(latents), books, effort)
-        return codes.unflatten(0, (len(latents), -1)), errors.unflatten(0, (len(latents), -1))
+        items = len(latents)
+        return codes.reshape(items, -1, *codes.shape[1:]), errors.reshape(items, -1, errors.shape[-1])
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:

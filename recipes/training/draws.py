@@ -71,9 +71,19 @@ class Drawn(NamedTuple):
 
     def of_items(self, items: slice, device: torch.device) -> Drawn:
         """Take the share of some of the items."""
-        share = float(self.stages[items].double().mean() / self.stages.double().mean())
-        taken = (value[items].to(device) if isinstance(value, Tensor) else value for value in self)
-        return Drawn(*taken)._replace(stages_share=share)
+
+        def taken(values: Tensor) -> Tensor:
+            return values[items].to(device)
+
+        return Drawn(
+            stages=taken(self.stages),
+            stages_share=float(self.stages[items].double().mean() / self.stages.double().mean()),
+            varying=None if self.varying is None else taken(self.varying),
+            lost=None if self.lost is None else taken(self.lost),
+            keys=taken(self.keys),
+            noise=None if self.noise is None else taken(self.noise),
+            probe=None if self.probe is None else taken(self.probe),
+        )
 
 
 def lost_frames(frames: int, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from synthetic import silence, voice
-from vqcodec import Encoded
+from vqcodec import Encoded, audio
 from vqcodec.cli.main import app
 from vqcodec.models import checkpoint, registry
 from vqcodec.models.autoencoder import Autoencoder
@@ -180,7 +180,7 @@ def test_streams(run: Run, speech: Path) -> None:
 
 def test_a_possible_bitrate_is_taken_as_it_is(run: Run, speech: Path) -> None:
     rate = model_facts().config.bitrates_bps[0] / 1000
-    result = run("encode", speech, "--bitrate", rate, "--model", MODEL)
+    result = run("encode", speech, "--bitrate", rate, "--rate-mode", "constant", "--model", MODEL)
     assert "nearest" not in result.stderr
     assert stages_of(speech.with_suffix(".vq"), run) == 1
 
@@ -188,9 +188,34 @@ def test_a_possible_bitrate_is_taken_as_it_is(run: Run, speech: Path) -> None:
 @pytest.mark.parametrize(("kbps", "stage"), [(0.0001, 0), (1000, -1)])
 def test_an_impossible_bitrate_becomes_the_nearest(run: Run, speech: Path, kbps: float, stage: int) -> None:
     config = model_facts().config
-    result = run("encode", speech, "--bitrate", kbps, "--model", MODEL)
+    result = run("encode", speech, "--bitrate", kbps, "--rate-mode", "constant", "--model", MODEL)
     assert f"the nearest, {config.bitrates_bps[stage] / 1000:g} kbit/s" in result.stderr
     assert stages_of(speech.with_suffix(".vq"), run) == range(1, config.num_stages + 1)[stage]
+
+
+def test_a_bitrate_is_that_of_the_whole_file(run: Run, tmp_path: Path) -> None:
+    speech = tmp_path / "long.wav"
+    audio.write(speech, voice(6.0)[None], 16_000)
+    run("encode", speech, "--bitrate", 0.9, "--model", MODEL)
+    facts = json.loads(run("info", speech.with_suffix(".vq"), "--json").output)
+    assert facts["payload_coding"] == "varying"
+    assert 0.95 * 900 <= facts["bitrate_bps"] <= 900
+    assert 0 < facts["stages_mean"] < 4
+    assert sum(facts["stage_shares"]) == pytest.approx(facts["stages_mean"])
+    assert facts["peak_bps"] == max(facts["bps"])
+    text = run("info", speech.with_suffix(".vq")).output
+    assert "kbit/s in a second" in text
+    assert "if packed plainly" in text
+
+
+def test_a_highest_bitrate_and_a_quality(run: Run, speech: Path) -> None:
+    sizes = []
+    for quality in (1, 5, 9):
+        run("encode", speech, "--quality", quality, "--force", "--model", MODEL)
+        sizes.append(speech.with_suffix(".vq").stat().st_size)
+    assert sizes == sorted(set(sizes))
+    run("encode", speech, "--quality", 9, "--max-bitrate", 0.5, "--force", "--model", MODEL)
+    assert json.loads(run("info", speech.with_suffix(".vq"), "--json").output)["peak_bps"] < 600
 
 
 @pytest.mark.parametrize("bitrate", ["0", "-1", "nan", "inf", "fast"])
@@ -201,7 +226,18 @@ def test_a_senseless_bitrate_is_wrong_usage(run: Run, speech: Path, bitrate: str
 
 @pytest.mark.parametrize(
     "options",
-    [["--effort", 0], ["--effort", 17], ["--stages", 0], ["--stages", 1, "--bitrate", 1], ["--unheard-of"], ["x", "y"]],
+    [
+        ["--effort", 0],
+        ["--effort", 17],
+        ["--stages", 0],
+        ["--stages", 1, "--bitrate", 1],
+        ["--unheard-of"],
+        ["x", "y"],
+        ["--quality", 1, "--bitrate", 1],
+        ["--quality", 11],
+        ["--rate-mode", "average"],
+        ["--max-bitrate", 0],
+    ],
 )
 def test_wrong_usage_of_encode(run: Run, speech: Path, options: list[object]) -> None:
     run("encode", speech, *options, "--model", MODEL, code=2)

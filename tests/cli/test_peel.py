@@ -3,12 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from synthetic import voice
-from vqcodec import Codec, Encoded
+from vqcodec import Codec, Encoded, Rate
 from vqcodec.bitstream import KINDS, PEELABLE
 from vqcodec.cli.peel import peel
 from vqcodec.cli.terminal.messages import reported
@@ -83,3 +85,46 @@ def test_what_cannot_be_peeled(change, message: str, source: Path, capsys: pytes
     before = {path: path.read_bytes() for path in source.parent.iterdir()}
     assert message in error_of(capsys, source, source.with_name("out.vq"), "--stages", 2)
     assert {path: path.read_bytes() for path in source.parent.iterdir()} == before
+
+
+@pytest.fixture
+def variable(tmp_path: Path) -> Path:
+    """A file whose bitrate varies, about 0.9 kbit/s."""
+    CODEC.encode(voice(4.0), rate=Rate(900, mode="variable")).save(tmp_path / "variable.vq")
+    return tmp_path / "variable.vq"
+
+
+def test_the_first_stages_of_a_variable_file(variable: Path) -> None:
+    target = variable.with_name("out.vq")
+    assert "2 of 4 stages, up to 0.6 kbit/s" in run(variable, target, "--stages", 2).stderr
+    assert target.read_bytes() == Encoded.load(variable).with_stages(2).to_bytes()
+
+
+def test_down_to_a_bitrate(variable: Path) -> None:
+    target, sizes = variable.with_name("out.vq"), []
+    before = counts_of(Encoded.load(variable))
+    for kbps in (0.85, 0.6, 0.4):
+        run(variable, target, "--bitrate", kbps, "--force")
+        sizes.append(target.stat().st_size)
+        assert sizes[-1] <= kbps * 1000 * 4 / 8
+        counts = counts_of(Encoded.load(target))
+        assert (counts <= before).all()
+        assert (np.diff(counts[before.argsort(kind="stable")]) >= 0).all()  # what had more still has more
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_plain_file_down_to_a_bitrate(source: Path) -> None:
+    target = source.with_name("out.vq")
+    run(source, target, "--bitrate", 1.1)
+    assert target.read_bytes() == ENCODED.with_stages(2).to_bytes()  # 0.6 kbit/s and a header
+
+
+def test_too_low_a_bitrate(source: Path, variable: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (source, variable):
+        assert "kbit/s at least" in error_of(capsys, path, path.with_name("out.vq"), "--bitrate", 0.01)
+        assert not path.with_name("out.vq").exists()
+
+
+def counts_of(encoded: Encoded) -> NDArray[np.int64]:
+    """Stages of the frames of one channel [frame]."""
+    return (np.asarray(encoded.codes) >= 0).sum(1)[0]

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 import synthetic
 from vqcodec import Codec, Encoded, Rate, audio, bitstream
 from vqcodec.codec import DEFAULT_BITRATE_BPS
-from vqcodec.encoded import regrouped
 from vqcodec.errors import (
     AudioError,
     ConfigError,
@@ -29,6 +28,7 @@ from vqcodec.errors import (
     VqcodecError,
 )
 from vqcodec.models import checkpoint
+from vqcodec.packets import regrouped
 from vqcodec.payloads import codings
 
 TINY = Path(__file__).parents[1] / "golden" / "tiny.safetensors"
