@@ -156,7 +156,6 @@ def together(size: int, work: Callable[..., None], *args: Any, connected: bool =
 
 def _join(rank: int, size: int, port: int, connected: bool, work: Callable[..., None], args: Sequence[Any]) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
     if not connected:
         work(*args)
         return

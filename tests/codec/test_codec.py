@@ -552,8 +552,7 @@ def test_pipes(folder: Path) -> None:
 
 
 PEAK = """
-import resource, torch
-torch.set_num_threads(1)
+import resource
 {pipe}
 codec.encode_file({sound!r}, {codes!r}, stages=1)
 codec.decode_file({codes!r}, {back!r}, sample_rate="source")

@@ -43,10 +43,7 @@ IN_PARTS = "optimizer.accumulate=2"
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What every process of one, two and three has after the jobs; the three work in parts as well."""
     out = tmp_path_factory.mktemp("trained")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     crew.train_and_save(World(), JOBS, out)
-    torch.set_num_threads(threads)
     crew.together(2, crew.train_and_save, JOBS, out)
     crew.together(3, crew.train_and_save, {name: [*settings, IN_PARTS] for name, settings in JOBS.items()}, out)
     return out
@@ -220,7 +217,7 @@ def test_a_killed_process_costs_no_more_than_the_steps_since_the_checkpoint(
     command += ["-m", "vqcodec", "train", "speech_16k", str(speech), "--out", str(tmp_path / "run"), "--device", "cpu"]
     command += [part for setting in [*crew.SMALL, *RUN] for part in ("--set", setting)]
     with open(tmp_path / "output", "w+") as output:
-        torchrun = subprocess.Popen(command, stderr=output, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        torchrun = subprocess.Popen(command, stderr=output)
         try:
             while not (tmp_path / "run" / "checkpoints" / "step_00000006.pt").exists():
                 assert torchrun.poll() is None
