@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 import crew
-from synthetic import voice
-from vqcodec import Codec, audio
+from vqcodec import Codec
 from vqcodec.errors import ConfigError
 from vqcodec.models.bottlenecks.codebook import Codebook
 from vqcodec.models.registry import describe
@@ -162,15 +161,6 @@ def test_devices_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 RUN = ["run.steps=24", "run.validate_every=12", "run.checkpoint_minutes=1e-9"]
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("speech")
-    for speaker in range(12):
-        (root / f"speaker_{speaker}").mkdir()
-        audio.write(root / f"speaker_{speaker}" / "a.wav", voice(2.0, 16_000, seed=speaker)[None], 16_000)
-    return root
 
 
 @pytest.fixture(scope="module")
