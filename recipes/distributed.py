@@ -23,6 +23,10 @@ PATIENCE = timedelta(hours=12)
 
 Result = TypeVar("Result")
 
+_groups: list[dist.ProcessGroup] = []
+"""All groups that this process ever joined, so that none is freed by a reducer of gradients: that waits for the threads
+of the group without giving up the interpreter, and one of them may be waiting for the interpreter."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -168,6 +172,8 @@ def joined() -> Iterator[World]:
     store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
     store = dist.PrefixStore(_meet(store, rank, size), store)  # type: ignore[attr-defined]
     dist.init_process_group(backend, timeout=PATIENCE, world_size=size, rank=rank, store=store)
+    assert dist.group.WORLD is not None
+    _groups.append(dist.group.WORLD)
     try:
         yield World(rank, size, local_rank, _restarted())
     except RuntimeError as error:

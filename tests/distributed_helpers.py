@@ -142,21 +142,21 @@ def together(size: int, work: Callable[..., None], *args: Any, connected: bool =
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [context.Process(target=_join, args=(rank, size, port, connected, work, args)) for rank in range(size)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-        process.kill()
+    with socket.socket() as port:  # bound until the end, so that no other process is given it
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port.bind(("127.0.0.1", 0))
+        join = functools.partial(_join, size, port.getsockname()[1], connected, work, args)
+        processes = [context.Process(target=join, args=[rank]) for rank in range(size)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(600)
+            process.kill()
     assert [process.exitcode for process in processes] == [0] * size
 
 
-def _join(rank: int, size: int, port: int, connected: bool, work: Callable[..., None], args: Sequence[Any]) -> None:
+def _join(size: int, port: int, connected: bool, work: Callable[..., None], args: Sequence[Any], rank: int) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
     if not connected:
         work(*args)
         return

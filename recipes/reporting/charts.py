@@ -224,7 +224,7 @@ def draw_usage(usage: Sequence[StageUsage]) -> str:
 
     counts = np.stack([np.sort(stage.counts)[::-1] for stage in usage])  # [stage, code]
     stages, codes = counts.shape
-    times_uniform = counts / counts.sum(axis=1, keepdims=True) * codes
+    times_uniform = counts / counts.sum(axis=1, keepdims=True).clip(1) * codes
     with rc_context(_style("usage")):
         figure = Figure(figsize=(5.6, 1.6 + 0.17 * stages), layout="constrained")
         axes = figure.subplots()

@@ -138,17 +138,16 @@ def test_find_lists_audio_below_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "ogg", "opus", "mp3"])
-@pytest.mark.parametrize("block_samples", [160, 16000, 65537, 10**6])
-def test_blocks_are_the_same_sound(tmp_path: Path, name: str, block_samples: int) -> None:
+def test_blocks_are_the_same_sound(tmp_path: Path, name: str) -> None:
     needs(name)
     path = tmp_path / f"x.{name}"
-    audio.write(path, np.stack([synthetic.voice(10.0, seed=1), synthetic.noise(10.0)]), 16000)
+    audio.write(path, np.stack([synthetic.voice(5.0, seed=1), synthetic.noise(5.0)]), 16000)
     whole, _ = audio.read(path)
     with audio.Reader(path) as reader:
-        for _ in range(2):  # from the start every time
+        for block_samples in (160, 160, 16000, 65537, 10**6):  # from the start every time
             blocks = list(reader.blocks(block_samples))
             assert all(block.shape == (2, block_samples) for block in blocks[:-1])
-            np.testing.assert_allclose(np.concatenate(blocks, axis=1), whole, atol=1e-6)
+            np.testing.assert_allclose(np.concatenate(blocks, axis=1), whole, atol=1e-6, err_msg=f"{block_samples}")
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "mp3"])

@@ -31,7 +31,6 @@ def faiss() -> ModuleType:
     with warnings.catch_warnings():  # its bindings lack a module name, which Python announces will be refused
         warnings.filterwarnings("ignore", "builtin type (Swig|swig)", DeprecationWarning)
         module: ModuleType = pytest.importorskip("faiss", reason="faiss is not installed: pip install faiss-cpu")
-    module.omp_set_num_threads(1)
     return module
 
 

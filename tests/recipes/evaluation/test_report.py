@@ -835,9 +835,10 @@ def test_browser_goes_dark(browser: Any, written: Evaluation) -> None:
 
 
 def test_browser_opens_a_file_that_is_linked(browser: Any, written: Evaluation) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
     show(browser, written)
     assert not browser.execute_script("return document.getElementById('file-3').open")
     browser.execute_script("document.querySelector('#files a[href=\"#file-3\"]').click()")
-    assert browser.execute_async_script(
-        "setTimeout(done => done(document.getElementById('file-3').open), 300, arguments[0])"
-    )
+    opened = "return document.getElementById('file-3').open"
+    WebDriverWait(browser, 60).until(lambda one: one.execute_script(opened))

@@ -114,12 +114,13 @@ def test_nothing_is_done_twice(evaluation: Evaluation, recordings: Path) -> None
     assert {one.system for one in again.results} - {one.system for one in evaluation.results} == {"band-2"}
 
 
-def test_a_worker_computes_on_one_thread() -> None:
+def test_a_worker_computes_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even after scores that bring threads of their own, which would spin, and count as the codec's."""
     for package in ("visqol", "ai_edge_litert", "threadpoolctl"):
         pytest.importorskip(package, reason="the eval extra is not installed")
     from threadpoolctl import threadpool_info
 
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     with parallel.pool(1) as pool:
         pool.submit(METRICS["visqol"].function, voice(1.0), voice(1.0), 16000).result()
         pools = pool.submit(threadpool_info).result()

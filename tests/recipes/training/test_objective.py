@@ -13,9 +13,6 @@ STOCHASTIC = ["model.decoder_stochastic=true", "loss.schedule_start=0", "loss.sc
 CPU = torch.device("cpu")
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def gradient_of_spreads(*overrides: str) -> torch.Tensor:
     trainer = Trainer(recipe(*STOCHASTIC, *overrides), CPU, World())
     trainer.step = 2

@@ -21,14 +21,6 @@ from vqcodec.recipes.training.step import Trainer
 SMALL = ["data.batch_size=2", "data.crop_s=0.3", "optimizer.warmup_steps=1", "discriminator.alone_steps=0"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def batch_of(recipe: config.Recipe) -> Example:
     rate, samples = recipe.model.sample_rate, crop_samples(recipe)
     voices = [torch.from_numpy(voice(1.0, rate, seed))[None, :samples] for seed in range(recipe.data.batch_size)]

@@ -28,9 +28,6 @@ ADVERSARIAL = [
 CPU = torch.device("cpu")
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def trainer_at(step: int, *overrides: str) -> Trainer:
     """A trainer that has taken that many steps."""
     chosen = recipe(*overrides)
