@@ -1,4 +1,7 @@
-"""docs/FORMAT.md says how decoding noise is made. (Its bytes are tested in tests/codec/test_bitstream.py.)"""
+"""docs/FORMAT.md says how decoding noise is made, and how stages that vary are coded.
+
+Its other bytes are tested in tests/codec/test_bitstream.py.
+"""
 
 import re
 import struct
@@ -7,13 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from vqcodec.bitstream import Header
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
 from vqcodec.models.layers import Stream, expand
 from vqcodec.models.texture import draws, partial_table
+from vqcodec.payloads import codings
+from vqcodec.payloads import counts as count_coding
 from vqcodec.stream import soft_limit
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "FORMAT.md"
@@ -87,3 +94,46 @@ def test_limiter_of_the_page() -> None:
     x = torch.linspace(-3, 3, 601)
     limited = x.sign() * (0.95 + 0.05 * ((x.abs() - 0.95) / 0.05).tanh())
     torch.testing.assert_close(soft_limit(x), torch.where(x.abs() > 0.95, limited, x))
+
+
+def test_the_example_of_varying_stages() -> None:
+    header = Header(
+        fingerprint=bytes(8),
+        sample_rate=16_000,
+        source_sample_rate=16_000,
+        channels=1,
+        num_samples=None,
+        hop_length=320,
+        stages=3,
+        bits_per_code=10,
+        payload_coding=1,
+    )
+    codes = np.array([[[1, -1, 3, 1023], [2, -1, -1, 512], [-1, -1, -1, 700]]])
+    [payload] = codings.of_header(header).encode([codes])
+    assert f"make the payload `{payload.hex(' ')}`" in PAGE.read_text("utf-8")
+
+
+def test_the_weights_of_counts_as_the_page_says() -> None:
+    """Counts decoded with nothing but the rules of the two pages: shares from weights, state and words from the payload."""
+    stages, counts = 5, [5, 4, 4, 0, 1, 5, 5, 3] * 60
+    data = count_coding.encode(np.array([counts]), stages)
+    data = b"\0" * (len(data) % 2) + data
+    words = [int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2)]
+    state = 0
+    weights = [[1 + 24 // (1 + abs(b - c)) for c in range(stages + 1)] for b in range(stages + 1)]
+    for _ in range(3):
+        state = state << 16 | words.pop(0) if words and state < 1 << 32 else state
+    before = stages
+    for count in counts:
+        w = weights[before]
+        first, end = (sum(w[:c]) * 65536 // sum(w) for c in (count, count + 1))
+        assert first <= state % 65536 < end
+        state = (end - first) * (state // 65536) + state % 65536 - first
+        if state < 1 << 32 and words:
+            state = state << 16 | words.pop(0)
+        w[count] += 24
+        if sum(w) > 8192:
+            w[:] = [(x + 1) // 2 for x in w]
+        before = count
+    assert not words
+    assert state == 256
