@@ -26,7 +26,7 @@ from .candidates import Candidates
 WINDOW_S = 60.0
 """Seconds of sound whose bits are shared out together, and that encoding therefore holds in memory."""
 
-_TRIES = 4
+_TRIES = 6
 """Times that a window is coded at most, to meet its bits."""
 _TOLERANCE = 0.015
 """Share of its bits that a window may leave."""
@@ -121,11 +121,17 @@ class RateControl:
         least = _LEAST_SHARE * bytes_per_s * window.frames / self._header.frame_rate + self._head_bytes(window)
         wanted = max(least, bytes_per_s * duration_s - self._spent_bytes)
         best: _Coded = []
+        too_low, too_high = _PRICES
         for _ in range(_TRIES):
-            coded = self._coded(window, self._price_of(window, wanted))
-            if not best or _is_nearer(_bytes_of(coded), _bytes_of(best), wanted):
+            price = self._price_of(window, wanted)
+            if not too_low <= price <= too_high:  # what codes take depends on the others: half way is safe
+                price = math.sqrt(too_low * too_high)
+            coded = self._coded(window, price)
+            size = _bytes_of(coded)
+            too_low, too_high = (price, too_high) if size > wanted else (too_low, price)
+            if not best or _is_nearer(size, _bytes_of(best), wanted):
                 best = coded
-            if wanted * (1 - _TOLERANCE) <= _bytes_of(coded) <= wanted:
+            if wanted * (1 - _TOLERANCE) <= size <= wanted or (size <= wanted and price == _PRICES[0]):
                 break
         return best
 

@@ -114,7 +114,7 @@ def test_the_example_of_varying_stages() -> None:
 
 
 def test_the_weights_of_counts_as_the_page_says() -> None:
-    """Counts decoded with nothing but the rules of the two pages: shares from weights, state and words from the payload."""
+    """Counts decoded with nothing but the rules of the two pages: shares, state and words."""
     stages, counts = 5, [5, 4, 4, 0, 1, 5, 5, 3] * 60
     data = count_coding.encode(np.array([counts]), stages)
     data = b"\0" * (len(data) % 2) + data
