@@ -293,7 +293,7 @@ class StreamDecoder(_BlockStream):
         absent = codes == ABSENT
         if not absent.any():
             return self.model.quantizer.decode(codes)
-        return self.model.quantizer.decode_varying(codes.clamp_min(0), (~absent).sum(1))
+        return self.model.quantizer.decode_varying(codes.clamp_min(0), (~absent).sum(1), self.model.silence)
 
 
 def soft_limit(waveform: Tensor) -> Tensor:

@@ -14,6 +14,9 @@ from .decoder import Coefficients, Decoder
 from .encoder import Encoder
 from .layers import Stream
 
+_SILENT_FRAMES = 64
+"""Frames of silence after which an encoder has forgotten what was before."""
+
 
 class Reconstruction(NamedTuple):
     """Result of `Autoencoder.forward`; all signals lag `ModelConfig.delay` samples behind the input."""
@@ -40,6 +43,9 @@ class Autoencoder(nn.Module):
         self.quantizer = config.kind.build(config)
         self.decoder = Decoder(config)
         self.audibility = Audibility(config.latent_hop, config.encoder_lookahead)
+        self.register_buffer("silence", torch.zeros(config.latent_dim), persistent=False)
+        self.silence: Tensor
+        """Latent that stands for a frame without codes [latent_dim]; part of a model file, but not of a state."""
 
     def forward(
         self,
@@ -68,9 +74,12 @@ class Autoencoder(nn.Module):
         if stages is None:
             stages = torch.full((len(waveform),), self.config.num_stages, device=waveform.device)
         if varying is not None and quantize:
+            self.learn_silence()
             stages = self._allot(waveform, latents, stages, varying)
         quantized = self.quantizer(latents, stages, noise) if quantize else None
         passed = self.quantizer.substitute_noise(latents, stages, noise) if quantized is None else quantized.latents
+        if varying is not None and quantize:
+            passed = passed + self.silence[:, None] * (stages == 0)[:, None]
         if lost is not None:
             passed = self.decoder.conceal(passed, lost)
         coefficients = self.decoder.coefficients(passed, stream)
@@ -79,8 +88,14 @@ class Autoencoder(nn.Module):
         return Reconstruction(*self.decoder.draw(coefficients, keys, stream), coefficients, latents, quantized)
 
     @torch.no_grad()
+    def learn_silence(self) -> None:
+        """Let frames without codes stand for digital silence, as the encoder hears it by now."""
+        nothing = torch.zeros(1, 1, _SILENT_FRAMES * self.config.latent_hop, device=self.silence.device)
+        self.silence.copy_(self.encoder(nothing, Stream())[0, :, -1].float())
+
+    @torch.no_grad()
     def _allot(self, waveform: Tensor, latents: Tensor, stages: Tensor, varying: Tensor) -> Tensor:
         """Allot the stages of `varying` items [batch] to their frames [batch, frame]; all frames alike elsewhere."""
-        _, errors = self.quantizer.encode_endings(latents)
+        _, errors = self.quantizer.encode_endings(latents, self.silence)
         weights = self.audibility(waveform, Stream())
         return torch.where(varying[:, None], allot_mean(errors, weights, stages), stages[:, None])

@@ -43,6 +43,9 @@ _DECODE_FIELDS = (
     "decoder_lookahead",
     "delay",
 )
+SILENCE = "silence"
+"""The tensor with the latent of a frame without codes; files written before such frames have none, and it is 0."""
+
 _STOCHASTIC_FIELDS = ("decoder_stochastic", "decoder_spread_from_hz")
 
 
@@ -66,13 +69,16 @@ def save(
         VqcodecError: a weight is NaN or too large for float16, or the file cannot be written.
     """
     tensors = _stored(model)
+    parameters = _count(tensors)
+    if model.config.kind.can_vary:
+        tensors[SILENCE] = model.silence.half().cpu()
     _check_finite(tensors, os.fspath(path), VqcodecError)
     fingerprint = _fingerprint(model.config, tensors)
     metadata = {
         "format": str(FORMAT),
         "config": json.dumps(model.config.to_dict()),
         "fingerprint": fingerprint,
-        "parameters": str(_count(tensors)),
+        "parameters": str(parameters),
     }
     if decodes:
         metadata["decodes"] = json.dumps(list(decodes))
@@ -97,12 +103,15 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Au
     info = describe(path)
     _check_size(info.config, info.bytes, info.path)
     model = Autoencoder(info.config)
-    tensors = _read(info.path, _stored_names(model))
+    tensors = _read(info.path, _stored_names(model), info.config.latent_dim)
+    silence = tensors.pop(SILENCE, None)
     if _count(tensors) != info.parameters:
         raise CorruptFile(f"{path}: {_count(tensors)} parameters instead of the {info.parameters} in the metadata")
     if _fingerprint(info.config, tensors) != info.fingerprint:
         raise CorruptFile(f"{path}: the weights do not match the fingerprint in the metadata")
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
+    if silence is not None:
+        model.silence.copy_(silence.float())
     return model.eval().requires_grad_(False).to(device)
 
 
@@ -141,11 +150,13 @@ def _stored(model: Autoencoder) -> dict[str, Tensor]:
     return {name: tensor.half().cpu().contiguous() for name, tensor in _stored_names(model).items()}
 
 
-def _read(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file, which must be those expected by name, shape and type."""
+def _read(path: Path, expected: Mapping[str, Tensor], latent_dim: int) -> dict[str, Tensor]:
+    """The tensors of a file, which must be those expected by name, shape and type; and `SILENCE` if it has that."""
     try:
         with safe_open(path, framework="pt") as file:
             names = {name for name in file.keys() if not name.startswith(CONTEXT_PREFIX)}  # noqa: SIM118
+            if SILENCE in names:
+                expected = {**expected, SILENCE: torch.empty(latent_dim)}
             _check_names(path, names, set(expected))
             tensors = {name: file.get_tensor(name) for name in expected}
     except (SafetensorError, OSError) as error:

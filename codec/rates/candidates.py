@@ -82,5 +82,5 @@ class CandidateEncoder(StreamEncoder):
         waveform = x.unsqueeze(1)
         latents = self.model.encoder(waveform, stream)
         weights = self.model.audibility(waveform, stream)  # [channel, frame]
-        codes, errors = self.model.quantizer.encode_endings(latents, self.stages, self.effort)
+        codes, errors = self.model.quantizer.encode_endings(latents, self.model.silence, self.stages, self.effort)
         return codes.movedim(1, -1), (errors * weights[..., None]).mT

@@ -150,23 +150,27 @@ class Bottleneck(nn.Module, abc.ABC):
         """Codes -> latents, int64 [batch, stage, frame] -> float32 [batch, dim, latent frame]."""
         raise self._without_codes()
 
-    def decode_varying(self, codes: Tensor, counts: Tensor) -> Tensor:
+    def decode_varying(self, codes: Tensor, counts: Tensor, silence: Tensor) -> Tensor:
         """Decode frames that each have their own number of codes; only with kinds that can vary.
 
         Args:
             codes: int64 [batch, stage, frame]; those beyond a frame's count make no difference.
             counts: int64 [batch, frame], from 0 on.
+            silence: latent of a frame without codes [dim].
 
         Returns:
             float32 [batch, dim, frame].
         """
         raise ConfigError(f"the frames of a {self.kind!r} bottleneck all have the same number of stages")
 
-    def encode_endings(self, latents: Tensor, stages: int | None = None, effort: int = 1) -> tuple[Tensor, Tensor]:
+    def encode_endings(
+        self, latents: Tensor, silence: Tensor, stages: int | None = None, effort: int = 1
+    ) -> tuple[Tensor, Tensor]:
         """Encode every frame for each number of stages that it might get; only with kinds that can vary.
 
         Args:
             latents: float32 [batch, dim, frame].
+            silence: latent of a frame without codes [dim].
             stages: only endings up to this many stages; all if None.
             effort: width of the search, as in `encode`.
 

@@ -115,9 +115,13 @@ class ResidualVQ(WithCodebooks):
         return greedy_search(x, books) if effort == 1 else beam_search(x, books, effort)
 
     @torch.no_grad()
-    def encode_endings(self, latents: Tensor, stages: int | None = None, effort: int = 1) -> tuple[Tensor, Tensor]:
+    def encode_endings(
+        self, latents: Tensor, silence: Tensor, stages: int | None = None, effort: int = 1
+    ) -> tuple[Tensor, Tensor]:
         books = [book.vectors for book in self.books[:stages]]
-        codes, errors = prefix_search(to_vectors(latents), books, effort)
+        x = to_vectors(latents)
+        codes, errors = prefix_search(x, books, effort)
+        errors[:, 0] = (x - silence).square().mean(-1)
         items = len(latents)
         return codes.reshape(items, -1, *codes.shape[1:]), errors.reshape(items, -1, errors.shape[-1])
 
@@ -127,9 +131,10 @@ class ResidualVQ(WithCodebooks):
         return self._vectors(codes).sum(0).mT
 
     @torch.no_grad()
-    def decode_varying(self, codes: Tensor, counts: Tensor) -> Tensor:
+    def decode_varying(self, codes: Tensor, counts: Tensor, silence: Tensor) -> Tensor:
         sent = counts > torch.arange(codes.shape[1], device=counts.device)[:, None, None]  # [stage, batch, frame]
-        return (self._vectors(codes) * sent[..., None]).sum(0).mT
+        latents = (self._vectors(codes) * sent[..., None]).sum(0)
+        return torch.where(counts[..., None] == 0, silence, latents).mT
 
     def _vectors(self, codes: Tensor) -> Tensor:
         """[batch, stage, frame] -> [stage, batch, frame, dim]."""

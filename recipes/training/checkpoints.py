@@ -183,6 +183,7 @@ def export(run: Path, target: Path, *, best: bool = False, force: bool = False, 
     average.load_state_dict(state["average"])
     model = average.module
     assert isinstance(model, Autoencoder)
+    model.learn_silence()
     training = {"steps": state["step"], "recipe": recipe.to_dict()}
     trained_on = imitated_scores(recipe.loss, state.get("trained_on_scores", ()))
     checkpoint.save(target, model, training, state.get("decodes", ()), trained_on)

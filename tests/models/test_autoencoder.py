@@ -258,14 +258,25 @@ def test_stages_vary_only_in_the_items_that_are_to_vary() -> None:
     stages = torch.tensor([2, 2, 2])
     alike = model(x, stages)
     varied = model(x, stages, varying=torch.tensor([True, False, False]))
-    assert torch.equal(varied.quantized.latents[1:], alike.quantized.latents[1:])
-    assert not torch.equal(varied.quantized.latents[0], alike.quantized.latents[0])
-    codes, (_, errors) = model.quantizer.encode(alike.latents), model.quantizer.encode_endings(alike.latents)
+    assert torch.equal(varied.waveform[1:], alike.waveform[1:])
+    assert not torch.equal(varied.waveform[0], alike.waveform[0])
+    codes, (_, errors) = (
+        model.quantizer.encode(alike.latents),
+        model.quantizer.encode_endings(alike.latents, model.silence),
+    )
     weights = model.audibility(x[:1], Stream())
     counts = allot_mean(errors[:1], weights, stages[:1])
     assert counts.unique().numel() > 1
-    wanted = model.quantizer.decode(codes[:1], counts)
-    torch.testing.assert_close(varied.quantized.latents[:1], wanted, atol=1e-5, rtol=0)
+    wanted = model.quantizer.decode_varying(codes[:1], counts, model.silence)
+    torch.testing.assert_close(varied.waveform[:1], model.decoder(wanted, Stream()), atol=1e-5, rtol=0)
+
+
+def test_a_frame_without_codes_is_digital_silence() -> None:
+    model = make(TINY)
+    model.learn_silence()
+    silent = model.encoder(torch.zeros(1, 1, 80 * TINY.hop_length), Stream())[0, :, -1]
+    assert torch.equal(model.silence, silent)
+    assert "silence" not in model.state_dict()
 
 
 def test_a_vector_of_the_decoder_stands_in_for_lost_frames() -> None:

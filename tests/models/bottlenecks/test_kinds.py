@@ -612,7 +612,7 @@ def test_peeling(codec: Codec) -> None:
 
 def test_bad_codes(codec: Codec) -> None:
     codes = codec.encode(VOICE, stages=codec.num_stages).codes.copy()
-    for wrong in (-1, codec.codebook_size):
+    for wrong in (-2, codec.codebook_size):
         codes[0, -1, 5] = wrong
         with pytest.raises(CorruptFile, match=f"have {codec.codebook_size} entries"):
             codec.decode(codes)

@@ -537,13 +537,14 @@ def test_autocast_changes_no_code() -> None:
 def test_frames_may_have_their_own_numbers_of_stages() -> None:
     rvq, latents = random_stack(), latents_of()
     counts = torch.randint(0, 5, (3, 20), generator=seeded(3))
-    codes = rvq.encode(latents)
-    decoded = rvq.decode_varying(codes, counts)
+    codes, silence = rvq.encode(latents), torch.full((DIM,), 0.5)
+    decoded = rvq.decode_varying(codes, counts, silence)
     for item, frame in itertools.product(range(3), range(20)):
         kept = int(counts[item, frame])
-        alone = rvq.decode(codes[item : item + 1, :kept, frame : frame + 1]) if kept else torch.zeros(1, DIM, 1)
+        alone = rvq.decode(codes[item : item + 1, :kept, frame : frame + 1]) if kept else silence[None, :, None]
         assert torch.allclose(decoded[item, :, frame], alone[0, :, 0], atol=1e-6)
-    assert torch.equal(rvq(latents, counts).latents, latents + (decoded - latents))
+    without = rvq.decode_varying(codes, counts, torch.zeros(DIM))
+    assert torch.equal(rvq(latents, counts).latents, latents + (without - latents))
 
 
 def test_the_loss_of_varying_frames_is_a_mean_over_the_stages_in_use() -> None:
@@ -557,10 +558,11 @@ def test_the_loss_of_varying_frames_is_a_mean_over_the_stages_in_use() -> None:
 @pytest.mark.parametrize("effort", [1, 3])
 def test_endings_are_searched_for_each_number_of_stages(effort: int) -> None:
     rvq, latents = random_stack(), latents_of()
-    codes, errors = rvq.encode_endings(latents, effort=effort)
+    silence = torch.full((DIM,), 0.5)
+    codes, errors = rvq.encode_endings(latents, silence, effort=effort)
     assert codes.shape == (3, 20, 5, 4)
     assert errors.shape == (3, 20, 5)
-    assert torch.allclose(errors[..., 0], latents.square().mean(1))
+    assert torch.allclose(errors[..., 0], (latents - silence[:, None]).square().mean(1))
     for ending in range(1, 5):
         found = codes[:, :, ending].mT
         assert torch.equal(found[:, :ending], rvq.encode(latents, ending, effort))
@@ -568,4 +570,4 @@ def test_endings_are_searched_for_each_number_of_stages(effort: int) -> None:
         assert torch.allclose(
             errors[..., ending], (latents - rvq.decode(found[:, :ending])).square().mean(1), atol=1e-6
         )
-    assert torch.equal(rvq.encode_endings(latents, 2, effort)[0], codes[:, :, :3, :2])
+    assert torch.equal(rvq.encode_endings(latents, silence, 2, effort)[0], codes[:, :, :3, :2])
