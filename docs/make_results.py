@@ -163,7 +163,8 @@ def stages(content: dict[str, Any]) -> list[str]:
     return [
         "## Codebooks",
         "",
-        f"Each stage has {size} codes. They are stored without entropy coding.",
+        f"Each stage has {size} codes. Entropies are those of single codes, over the frames that have the stage;"
+        " [context coding](CONTEXT.md) takes less.",
         "",
         *markdown(["stage", "entropy, bits", "perplexity", "codes used"], rows),
         "",

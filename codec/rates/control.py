@@ -28,10 +28,12 @@ WINDOW_S = 60.0
 
 _TRIES = 6
 """Times that a window is coded at most, to meet its bits."""
-_TOLERANCE = 0.015
-"""Share of its bits that a window may leave."""
-_AIM = 0.995
-"""Share of its bits that is aimed at: what is too large has to be coded again."""
+_ALLOWANCE = 0.015
+"""Share of its bits that a window may leave. The middle is aimed at, since what is too large has to be coded again."""
+_ALLOWANCE_LONG = 0.03
+"""Likewise where coding takes long. The next window makes it good."""
+_PROBED = 4
+"""One packet of so many tells what the others will take."""
 _LEAST_SHARE = 0.5
 """Share of its own bits that a window gets at least, even if the header took them: no sound is lost for being short."""
 _ENOUGH = 20
@@ -120,10 +122,14 @@ class RateControl:
         bytes_per_s = self._target.bitrate_bps * self._header.channels / 8
         least = _LEAST_SHARE * bytes_per_s * window.frames / self._header.frame_rate + self._head_bytes(window)
         wanted = max(least, bytes_per_s * duration_s - self._spent_bytes)
+        is_long = window.frames > _PROBED * self._packet_frames
+        if is_long and not self._knows_stages:
+            self._probe(window, wanted)
+        allowance = _ALLOWANCE_LONG if is_long else _ALLOWANCE
         best: _Coded = []
         too_low, too_high = _PRICES
         for _ in range(_TRIES):
-            price = self._price_of(window, wanted)
+            price = self._price_of(window, wanted * (1 - allowance / 2))
             if not too_low <= price <= too_high:  # what codes take depends on the others: half way is safe
                 price = math.sqrt(too_low * too_high)
             coded = self._coded(window, price)
@@ -131,9 +137,17 @@ class RateControl:
             too_low, too_high = (price, too_high) if size > wanted else (too_low, price)
             if not best or _is_nearer(size, _bytes_of(best), wanted):
                 best = coded
-            if wanted * (1 - _TOLERANCE) <= size <= wanted or (size <= wanted and price == _PRICES[0]):
+            if wanted * (1 - allowance) <= size <= wanted or (size <= wanted and price == _PRICES[0]):
                 break
         return best
+
+    def _probe(self, window: Candidates, wanted: float) -> None:
+        """Code every `_PROBED`th packet of a window, to learn what codes take before all of them are coded."""
+        size = self._packet_frames
+        starts = range(0, window.frames, _PROBED * size)
+        some = Candidates.joined([window.part(slice(start, start + size)) for start in starts])
+        for _ in range(2):
+            self._coded(some, self._price_of(window, wanted))
 
     def _coded(self, window: Candidates, price: float) -> _Coded:
         """Code a window at a price, and learn what codes take."""
@@ -176,7 +190,7 @@ class RateControl:
 
     def _price_of(self, window: Candidates, wanted_bytes: float) -> float:
         """The price at which a window should take so many bytes, packet heads and all."""
-        allowed = 8 * max(0.0, _AIM * wanted_bytes - self._head_bytes(window)) / self._scale
+        allowed = 8 * max(0.0, wanted_bytes - self._head_bytes(window)) / self._scale
         return self._lowest_price(window, allowed, _PRICES[0])
 
     def _head_bytes(self, window: Candidates) -> int:

@@ -18,7 +18,7 @@ def codec() -> Codec:
 
 
 def test_all_are_there() -> None:
-    assert NAMES == ["mono", "one_sample", "packets", "peeled", "rate_44100", "stereo", "unknown_length"]
+    assert NAMES == ["mono", "one_sample", "packets", "peeled", "rate_44100", "stereo", "unknown_length", "variable"]
 
 
 def test_the_fingerprint(codec: Codec) -> None:
@@ -64,3 +64,14 @@ def test_weights_that_were_trained_on_decode_the_files_of_the_weights_before(pat
         np.abs(sound[0, : original.shape[1] // 800 * 800]).reshape(-1, 800).mean(1) for sound in (original, decoded)
     ]
     assert np.corrcoef(*envelopes)[0, 1] > 0.9
+
+
+def test_the_shipped_context_model_never_changes() -> None:
+    """Files of variable bitrate need the very context model that coded them, as long as the fingerprint is the same."""
+    path = GOLDEN / "shipped" / "context.vq"
+    expected = np.load(GOLDEN / "shipped" / "context.npz")["codes"]
+    assert np.array_equal(Encoded.load(path).codes, expected)
+    shipped = Codec.load(device="cpu")
+    assert Encoded.load(path).to_bytes(shipped.context) == path.read_bytes()
+    original, _ = audio.read(Path(__file__).parents[2] / "examples" / "hello.wav", 16_000)
+    assert shipped.decode(path).shape == original.shape
