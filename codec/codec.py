@@ -25,6 +25,7 @@ from .payloads import codings
 from .payloads.context import ContextCoder
 from .payloads.plain import PLAIN
 from .pipeline import Counter, FileResult, Length, Progress
+from .rates.candidates import VaryingEncoder
 from .rates.plan import DEFAULT_BITRATE_BPS, Plan, Rate, plan_of
 from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
 
@@ -182,15 +183,24 @@ class Codec(ModelFacts):
         *,
         bitrate_bps: float | None = None,
         stages: int | None = None,
+        quality: float | None = None,
         effort: int = DEFAULT_EFFORT,
         block_frames: int = BLOCK_FRAMES,
     ) -> StreamEncoder:
         """A stream from waveforms [channel, sample] at the codec's rate to codes; see `StreamEncoder`.
 
+        With a quality from 0 to 10 the number of stages varies from frame to frame, and -1 stands for codes that are
+        not sent.
+
         Raises:
-            ConfigError: a setting is out of range, or both bitrate and stages are given.
+            ConfigError: a setting is out of range, or two of bitrate, stages and quality are given.
         """
-        chosen = plan_of(self.config, bitrate_bps, stages, None, varies=False).stages
+        plan = plan_of(self.config, None, None, Rate(bitrate_bps, stages, quality), varies=False)
+        chosen = plan.stages
+        if plan.target is not None:
+            assert plan.target.price is not None
+            settings = {"stages": chosen, "effort": effort, "block_frames": block_frames}
+            return VaryingEncoder(self.model, channels, price=plan.target.price, **settings)
         return StreamEncoder(self.model, channels, stages=chosen, effort=effort, block_frames=block_frames)
 
     def decoder(

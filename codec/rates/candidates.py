@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.layers import Stream
 
 from ..payloads.plain import ABSENT
@@ -21,7 +22,7 @@ from ..stream import StreamEncoder
 class Candidates:
     """Codes of frames for every number of stages that each might get, an "ending"; endings are 0, 1, ... stages."""
 
-    codes: NDArray[np.int64]
+    codes: NDArray[np.uint16]
     """Codes [channel, ending, stage, frame], 0 beyond the ending"""
     errors: NDArray[np.float32]
     """Squared errors of the latents, weighed by how well they are heard [channel, ending, frame]"""
@@ -49,7 +50,7 @@ class Candidates:
         """Select codes [channel, stage, frame], `ABSENT` beyond the stages that each frame gets [channel, frame]."""
         codes = np.take_along_axis(self.codes, counts[:, None, None], axis=1)[:, 0]
         sent = np.arange(codes.shape[1])[:, None] < counts[:, None]
-        return np.where(sent, codes, ABSENT)
+        return np.where(sent, codes.astype(np.int64), ABSENT)
 
     def part(self, frames: slice) -> Candidates:
         """Select some of the frames."""
@@ -71,7 +72,7 @@ class CandidateEncoder(StreamEncoder):
 
     def _result(self, computed: tuple[Tensor, ...]) -> Any:
         codes, errors = computed
-        return Candidates(codes.cpu().numpy(), errors.cpu().numpy())
+        return Candidates(codes.cpu().numpy().astype(np.uint16), errors.cpu().numpy())
 
     def _nothing(self) -> tuple[Tensor, ...]:
         stages = self.most_stages
@@ -84,3 +85,24 @@ class CandidateEncoder(StreamEncoder):
         weights = self.model.audibility(waveform, stream)  # [channel, frame]
         codes, errors = self.model.quantizer.encode_endings(latents, self.model.silence, self.stages, self.effort)
         return codes.movedim(1, -1), (errors * weights[..., None]).mT
+
+
+class VaryingEncoder(CandidateEncoder):
+    """Waveform -> codes at a fixed price of a bit, block by block, looking no further ahead than the codec does.
+
+    Args:
+        model, channels, stages, effort, block_frames: as in `StreamEncoder`; `stages` is the most of any frame.
+        price: of a bit, in squared error of the latents.
+
+    `push` and `flush` return codes [channel, stage, frame], `ABSENT` in the last stages of frames that have fewer.
+    """
+
+    def __init__(self, model: Autoencoder, channels: int = 1, *, price: float, **settings: Any) -> None:
+        super().__init__(model, channels, **settings)
+        self._price = price
+
+    def _result(self, computed: tuple[Tensor, ...]) -> Any:
+        candidates = super()._result(computed)
+        bits = self.config.bits_per_code * np.arange(self.most_stages + 1.0)
+        codes = torch.from_numpy(candidates.chosen(candidates.counts(self._price, bits)))
+        return self._like_input(codes)

@@ -24,7 +24,7 @@ from ..payloads.plain import ABSENT
 from .candidates import Candidates
 
 WINDOW_S = 60.0
-"""Seconds of sound whose bits are shared out together, and that encoding therefore holds in memory."""
+"""Seconds of one channel whose bits are shared out together, and that encoding therefore holds in memory."""
 
 _TRIES = 6
 """Times that a window is coded at most, to meet its bits."""
@@ -77,7 +77,7 @@ class RateControl:
     def __init__(self, header: Header, coding: Coding, target: Target, delay: int) -> None:
         self._header, self._coding, self._target = header, coding, target
         self._packet_frames = packet_frames(header)
-        whole_packets = max(1, round(WINDOW_S * header.frame_rate / self._packet_frames))
+        whole_packets = max(1, round(WINDOW_S / header.channels * header.frame_rate / self._packet_frames))
         self._window_frames = whole_packets * self._packet_frames
         self._bits = header.bits_per_code * np.arange(header.stages + 1.0)
         self._scale = 1.0  # bits that codes really take, for each that was expected

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import synthetic
 from vqcodec import Codec, Encoded, Rate
+from vqcodec.errors import ConfigError
 from vqcodec.payloads.plain import ABSENT
 
 CODEC = Codec.load(Path(__file__).parents[2] / "golden" / "tiny.safetensors", "cpu")  # 4 stages, 300 bit/s each
@@ -106,3 +107,20 @@ def test_fewer_stages_of_a_varying_sound() -> None:
     np.testing.assert_array_equal(Encoded.from_bytes(fewer.to_bytes()).codes, fewer.codes)
     np.testing.assert_array_equal(CODEC.decode(fewer), CODEC.decode(encoded, stages=2))
     assert fewer.bitrate_bps < encoded.bitrate_bps < 600
+
+
+def test_live_streams_at_a_quality() -> None:
+    sound = np.concatenate([synthetic.voice(2.0), synthetic.silence(1.0)])[None]
+    encoder, decoder = CODEC.encoder(quality=5, block_frames=1), CODEC.decoder(block_frames=1, num_samples=48_000)
+    codes = [encoder.push(sound[:, at : at + 160]) for at in range(0, sound.shape[1], 160)] + [encoder.flush()]
+    together = np.concatenate(codes, axis=-1)
+    counts = (together != ABSENT).sum(1)[0]
+    assert counts[10:90].mean() > 1
+    assert counts[-40:].max() == 0
+    speech = np.concatenate([*(decoder.push(part) for part in codes), decoder.flush()], axis=-1)
+    assert speech.shape == sound.shape
+    better = CODEC.encoder(quality=8)
+    more = np.concatenate([better.push(sound), better.flush()], axis=-1)
+    assert (more != ABSENT).sum() > (together != ABSENT).sum()
+    with pytest.raises(ConfigError, match="not both"):
+        CODEC.encoder(quality=5, stages=2)
