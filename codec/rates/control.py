@@ -109,15 +109,19 @@ class RateControl:
     def _window(self, window: Candidates, duration_s: float | None) -> _Coded:
         """Code a window; the duration of the whole sound is known with the last."""
         self._frames += window.frames
+        is_last = duration_s is not None
         if duration_s is None:
             duration_s = (self._frames - self._frames_before_sound) / self._header.frame_rate
         price = self._target.price
-        coded = self._fitted(window, duration_s) if price is None else self._coded(window, price)
+        coded = self._fitted(window, duration_s, is_last) if price is None else self._coded(window, price)
         self._spent_bytes += _bytes_of(coded)
         return coded
 
-    def _fitted(self, window: Candidates, duration_s: float) -> _Coded:
-        """Code a window so that the file has its bitrate at `duration_s`, as nearly as a few tries allow."""
+    def _fitted(self, window: Candidates, duration_s: float, is_last: bool) -> _Coded:
+        """Code a window so that the file has its bitrate at `duration_s`, as nearly as a few tries allow.
+
+        The last window takes no more than its bits; what another takes too much, the next will lack.
+        """
         assert self._target.bitrate_bps is not None
         bytes_per_s = self._target.bitrate_bps * self._header.channels / 8
         least = _LEAST_SHARE * bytes_per_s * window.frames / self._header.frame_rate + self._head_bytes(window)
@@ -126,6 +130,7 @@ class RateControl:
         if is_long and not self._knows_stages:
             self._probe(window, wanted)
         allowance = _ALLOWANCE_LONG if is_long else _ALLOWANCE
+        most = wanted if is_last else wanted * (1 + allowance)
         best: _Coded = []
         too_low, too_high = _PRICES
         for _ in range(_TRIES):
@@ -137,7 +142,7 @@ class RateControl:
             too_low, too_high = (price, too_high) if size > wanted else (too_low, price)
             if not best or _is_nearer(size, _bytes_of(best), wanted):
                 best = coded
-            if wanted * (1 - allowance) <= size <= wanted or (size <= wanted and price == _PRICES[0]):
+            if wanted * (1 - allowance) <= size <= most or (size <= wanted and price == _PRICES[0]):
                 break
         return best
 

@@ -221,3 +221,14 @@ def test_after_an_interruption_it_goes_on(tmp_path: Path) -> None:
     assert after[: len(before)] == before
     pairs = [(json.loads(line)["file"], json.loads(line)["system"]) for line in after]
     assert len(pairs) == len(set(pairs)) == 24
+
+
+def test_ways_of_spending_bits_side_by_side(tmp_path: Path) -> None:
+    audio.write(tmp_path / "a.wav", voice(1.0)[None], 16_000)
+    modes = ["variable", "constant", "variable-plain"]
+    found = compare([tmp_path], [str(MODEL)], [600], modes=modes, scores=["si_sdr"])
+    assert [system.name for system in found.systems[1:]] == [
+        "vqcodec_tiny-0.6-variable",
+        "vqcodec_tiny-0.6",
+        "vqcodec_tiny-0.6-variable-plain",
+    ]

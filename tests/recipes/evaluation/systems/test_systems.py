@@ -319,6 +319,25 @@ def test_vqcodec_is_the_codec(tmp_path: Path) -> None:
     assert system.version == f"{codec.name} {codec.fingerprint[:12]}"
 
 
+def test_variable_bitrates(tmp_path: Path) -> None:
+    sound = voice(6.0)
+    for packing, name in ((None, "vqcodec_tiny-0.6-variable"), ("plain", "vqcodec_tiny-0.6-variable-plain")):
+        system = Vqcodec(model=MODEL, kbps=0.6, packing=packing)  # type: ignore[arg-type]
+        assert system.name == name
+        assert system.setting == "0.6 kbit/s"
+        folder = tmp_path / name
+        folder.mkdir()
+        coded = system.run(sound, 16_000, folder)
+        assert 0.95 * 600 <= coded.bytes * 8 / 6 <= 600
+        assert coded.codes is not None
+        assert coded.codes.min() == -1
+    with pytest.raises(ConfigError, match="no context model"):
+        Vqcodec(model=MODEL, stages=2, packing="context").run(sound, 16_000, tmp_path)
+    for settings in ({}, {"stages": 2, "kbps": 0.6}):
+        with pytest.raises(ConfigError, match="either stages or a bitrate"):
+            Vqcodec(model=MODEL, **settings)  # type: ignore[arg-type]
+
+
 def test_the_default_model_by_name_and_by_path() -> None:
     if registry.DEFAULT not in registry.names():
         pytest.skip("no trained weights in this build")
