@@ -14,8 +14,8 @@ from vqcodec.recipes.evaluation.store import Evaluation, EvaluationStore
 SPEECH = Path(__file__).resolve().parents[4] / "shared" / "speech" / "dev"
 NOT_AT_16_KHZ = "vctk_48k"
 
-FLOORS = {"1.5 kbit/s": (1.95, 0.868), "3 kbit/s": (2.55, 0.91), "6 kbit/s": (3.08, 0.936)}
-"""PESQ-WB and STOI that the model must reach, and the bitrate on disk in terms of that of the codes."""
+FLOORS = {"1 kbit/s": (1.9, 0.863), "1.5 kbit/s": (2.22, 0.891), "3 kbit/s": (2.8, 0.925)}
+"""PESQ-WB and STOI that the model must reach at bitrates of the whole file."""
 
 MOST_LATTICE_DB = 4.0
 """Buzz at multiples of the frame rate above 1.5 kHz, over that of the recordings; a deterministic decoder had 10.8."""
@@ -23,7 +23,7 @@ MOST_LATTICE_DB = 4.0
 JUDGED = "librispeech_dev_clean"
 """The recordings that judges score which no loss imitates; they take long."""
 
-JUDGES = {"1.5 kbit/s": (3.44, 3.88), "3 kbit/s": (3.58, 4.1), "6 kbit/s": (3.69, 4.2)}
+JUDGES = {"1 kbit/s": (3.44, 3.92), "1.5 kbit/s": (3.55, 4.06), "3 kbit/s": (3.67, 4.2)}
 """P.808 and PLCMOS that the model must reach there."""
 
 
@@ -41,7 +41,7 @@ def folders() -> list[Path]:
 
 def evaluation_of(folders: Sequence[Path], scores: Sequence[str], out: Path) -> Evaluation:
     """The shipped model at three bitrates, without the recordings themselves."""
-    plan = compare(folders, [registry.DEFAULT], [1500, 3000, 6000], modes=["constant"], scores=scores)
+    plan = compare(folders, [registry.DEFAULT], [1000, 1500, 3000], scores=scores)
     facts = dataclasses.replace(plan.facts, systems=plan.facts.systems[1:])
     evaluation = evaluate(dataclasses.replace(plan, systems=plan.systems[1:], facts=facts), EvaluationStore(out))
     assert evaluation.failures == ()
@@ -71,9 +71,9 @@ def test_quality_rises_with_the_bitrate_above_the_floors(folders: list[Path], tm
         assert mean.files == 76
         assert mean.scores["pesq_wb"].value >= pesq
         assert mean.scores["stoi"].value >= stoi
-        assert mean.bitrate_bps.value < 1.1 * 1000 * float(setting.split()[0])
+        assert 0.95 <= mean.bitrate_bps.value / (1000 * float(setting.split()[0])) <= 1
     for name in ("pesq_wb", "stoi", "si_sdr"):
         values = [mean.scores[name].value for mean in means.values()]
         assert values == sorted(values)
     print("perplexities", [round(stage.perplexity) for stage in evaluation.usage])
-    assert min(stage.perplexity for stage in evaluation.usage) > 400
+    assert min(stage.perplexity for stage in evaluation.usage[:6]) > 400
