@@ -53,7 +53,7 @@ class ContextCoder:
         self._dim = model.config.latent_dim
         self._network = model.network()
         self._vectors = self._network.vectors
-        self._table = model.tensors["exponentials"].astype(np.int64)
+        self._table = model.tensors["exponentials"].astype(np.int32)
         self._mark = bytes.fromhex(self.fingerprint)[:FINGERPRINT_BYTES]
 
     @classmethod
@@ -188,7 +188,7 @@ class ContextCoder:
         shifted[:, 1:] = counts[:, :-1]
         return sums, shifted
 
-    def _cumulate(self, logits: Integers) -> Integers:
+    def _cumulate(self, logits: frequencies.Small) -> frequencies.Small:
         return frequencies.cumulate(logits, self._table)
 
     # Decoding
@@ -227,7 +227,7 @@ class ContextCoder:
             yield codes.reshape(-1, channels, stages), counts.reshape(-1, channels)
         decoder.finish()
 
-    def _take(self, decoder: Decoder, rows: Integers, channels: int, logits: Integers) -> Integers:
+    def _take(self, decoder: Decoder, rows: Integers, channels: int, logits: frequencies.Small) -> Integers:
         """Decode a symbol of each of these rows, the packets side by side, the channels of each in turn."""
         sums = self._cumulate(logits)
         symbols = np.zeros(len(rows), np.int64)

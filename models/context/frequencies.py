@@ -16,20 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers: TypeAlias = NDArray[np.int64]
+Small: TypeAlias = NDArray[np.int32]
+"""Whole numbers that 32 bits hold: 65536 exponentials of at most 2^14 add up to 2^30."""
 
 SHARE_BITS = 16
 TOTAL = 1 << SHARE_BITS
 _RECIPROCAL_BITS = 40
 
 
-def cumulate(logits: Integers, table: Integers) -> Integers:
+def cumulate(logits: Small, table: Small) -> Small:
     """E(1), ..., E(K) of each row: [row, symbol] -> [row, symbol]."""
     below = logits.max(axis=1, keepdims=True) - logits
-    sums: Integers = np.take(table, below, mode="clip").cumsum(axis=1)
+    sums: Small = np.take(table, below, mode="clip").cumsum(axis=1, dtype=np.int32)
     return sums
 
 
-def bounds(sums: Integers) -> Integers:
+def bounds(sums: Small) -> Integers:
     """C(1), ..., C(K) of each row, of what `cumulate` returns [row, symbol]."""
     count = sums.shape[1]
     result = sums * _reciprocals(sums)[:, None]
@@ -39,12 +41,12 @@ def bounds(sums: Integers) -> Integers:
     return result
 
 
-def frequencies(sums: Integers) -> Integers:
+def frequencies(sums: Small) -> Integers:
     """How many of the 2^16 shares each symbol has [row, symbol]."""
     return np.diff(bounds(sums), axis=1, prepend=0)
 
 
-def shares_of(sums: Integers, symbols: Integers) -> tuple[Integers, Integers]:
+def shares_of(sums: Small, symbols: Integers) -> tuple[Integers, Integers]:
     """The first share and the number of shares of one symbol of each row [row]."""
     count, rows = sums.shape[1], np.arange(len(sums))
     before = np.where(symbols > 0, sums[rows, symbols - 1], 0)
@@ -55,7 +57,7 @@ def shares_of(sums: Integers, symbols: Integers) -> tuple[Integers, Integers]:
     return first, end - first
 
 
-def find(sums: Integers, shares: Integers) -> tuple[Integers, Integers, Integers]:
+def find(sums: Small, shares: Integers) -> tuple[Integers, Integers, Integers]:
     """The symbols that shares [row] belong to, with their first share and number of shares, each [row]."""
     ends, rows = bounds(sums), np.arange(len(sums))
     symbols = (ends > shares[:, None]).argmax(axis=1)
@@ -63,6 +65,6 @@ def find(sums: Integers, shares: Integers) -> tuple[Integers, Integers, Integers
     return symbols, first, ends[rows, symbols] - first
 
 
-def _reciprocals(sums: Integers) -> Integers:
-    reciprocals: Integers = (TOTAL - sums.shape[1] << _RECIPROCAL_BITS) // sums[:, -1]
+def _reciprocals(sums: Small) -> Integers:
+    reciprocals: Integers = (TOTAL - sums.shape[1] << _RECIPROCAL_BITS) // sums[:, -1].astype(np.int64)
     return reciprocals

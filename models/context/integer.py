@@ -79,12 +79,12 @@ class ContextNetwork:
         x += self._input_table[counts]
         return _rounded(x, -WIDE, WIDE)
 
-    def count_logits(self, x: Whole) -> NDArray[np.int64]:
+    def count_logits(self, x: Whole) -> NDArray[np.int32]:
         """Logits of the number of stages: [row, width] -> [row, num_stages + 1]."""
         hidden, logits = self._count
-        return logits.rounded(hidden.rounded(x, 0, NARROW)).astype(np.int64)
+        return logits.rounded(hidden.rounded(x, 0, NARROW)).astype(np.int32)
 
-    def stage_logits(self, stage: int, x: Whole, counts: NDArray[np.int64], partial: Whole) -> NDArray[np.int64]:
+    def stage_logits(self, stage: int, x: Whole, counts: NDArray[np.int64], partial: Whole) -> NDArray[np.int32]:
         """Logits of the codes of a stage.
 
         Args:
@@ -102,7 +102,7 @@ class ContextNetwork:
         hidden += self._hidden_table[stage][counts]
         logits = _product(_rounded(hidden, 0, NARROW), self._logits[stage])
         logits += self._logits_bias[stage]
-        return np.floor(logits, out=logits).astype(np.int64)
+        return np.floor(logits, out=logits).astype(np.int32)
 
 
 class ContextStream:

@@ -57,6 +57,8 @@ class Sound:
     """A data URI; None where the sound was not kept."""
     spectrogram: str | None
     """Likewise."""
+    stages: str | None
+    """Stages of the frames over time, an SVG; None where their number does not vary."""
     problem: str | None
     """Why there is nothing to hear."""
 
@@ -250,6 +252,7 @@ def _feature(evaluation: Evaluation, file: str, codecs: Sequence[ComparedCodec],
                 result=results.get(system.name),
                 audio=_data_uri("audio/flac", paths[system.name].read_bytes()) if kept else None,
                 spectrogram=_spectrogram(levels[system.name], top_db) if kept else None,
+                stages=_stages(evaluation.store.codes(file, system.name)),
                 problem=None if kept else problem,
             )
         )
@@ -268,6 +271,13 @@ def _levels_db(path: Path) -> NDArray[np.float32]:
 
 def _spectrogram(levels: NDArray[np.float32], top_db: float) -> str:
     return _data_uri("image/webp", charts.draw_spectrogram(levels, top_db))
+
+
+def _stages(codes: NDArray[np.int32] | None) -> str | None:
+    """Draw how many codes each frame has, of codes [stage, frame] that may be absent."""
+    if codes is None or codes.min(initial=0) >= 0:
+        return None
+    return charts.draw_stages((codes >= 0).sum(axis=0), len(codes))
 
 
 def _data_uri(kind: str, content: bytes) -> str:

@@ -225,6 +225,12 @@ class EvaluationStore(ResultStore):
         with atomic_output(path, force=True) as output:
             np.save(output, codes.astype(np.int32))
 
+    def codes(self, file: str, system: str) -> NDArray[np.int32] | None:
+        """Read the codes `[stage, frame]` of a file from a system, -1 where a frame has fewer; None without codes."""
+        path = self._codes_path(file, system)
+        found: NDArray[np.int32] | None = np.load(path, allow_pickle=False) if path.exists() else None
+        return found
+
     def _codes_path(self, file: str, system: str) -> Path:
         return self.folder / "codes" / system / f"{file}.npy"
 

@@ -286,6 +286,15 @@ def draw_spectrogram(levels: NDArray[np.float32], top_db: float) -> bytes:
     return content.getvalue()
 
 
+def draw_stages(counts: NDArray[np.integer], most: int) -> str:
+    """Numbers of stages `[frame]` over time, from 0 to `most`, as an SVG without axes that fills the width it gets."""
+    steps = " ".join(f"V{most - count}h1" for count in counts)
+    label = f"Stages of the frames, {min(counts, default=0)} to {max(counts, default=0)} of {most}"
+    frame = f'viewBox="0 0 {max(1, len(counts))} {most}" preserveAspectRatio="none" width="100%" height="32"'
+    path = f'<path d="M0 {most}{steps}V{most}z" fill="currentColor"/>'
+    return f'<svg {frame} role="img" aria-label="{label}">{path}</svg>'
+
+
 def _style(salt: str) -> dict[str, object]:
     """matplotlib's settings for a drawing whose identifiers must differ from those of the others on the page."""
     return {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vqcodec.models.context import frequencies
 
-TABLE = tensors_of(small_config())["exponentials"].astype(np.int64)
+TABLE = tensors_of(small_config())["exponentials"].astype(np.int32)
 
 
 def rows(count: int, symbols: int, spread: int, seed: int = 0) -> NDArray[np.int64]:
@@ -58,7 +58,7 @@ def test_all_is_whole_numbers() -> None:
     sums = frequencies.cumulate(logits, TABLE)
     results = [sums, frequencies.bounds(sums), frequencies.frequencies(sums)]
     results += [*frequencies.shares_of(sums, np.zeros(3, np.int64)), *frequencies.find(sums, np.zeros(3, np.int64))]
-    assert {result.dtype for result in results} == {np.dtype(np.int64)}
+    assert {result.dtype for result in results} <= {np.dtype(np.int32), np.dtype(np.int64)}
 
 
 def test_no_line_of_the_module_computes_with_floats() -> None:

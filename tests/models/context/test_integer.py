@@ -115,9 +115,9 @@ def test_all_activations_are_whole_numbers_in_float32(model: ContextModel) -> No
     x = network.trunk(*inputs(model, codes, counts))
     assert x.dtype == np.float32
     assert (x == np.floor(x)).all() and np.abs(x).max() <= WIDE and len(np.unique(x)) > 50
-    assert network.count_logits(x[0]).dtype == np.int64
+    assert network.count_logits(x[0]).dtype == np.int32
     partial = np.zeros((FRAMES, model.config.latent_dim), np.float32)
-    assert network.stage_logits(0, x[0], counts[0], partial).dtype == np.int64
+    assert network.stage_logits(0, x[0], counts[0], partial).dtype == np.int32
 
 
 def test_sums_at_their_largest_are_exact() -> None:

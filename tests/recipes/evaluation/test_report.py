@@ -842,3 +842,20 @@ def test_browser_opens_a_file_that_is_linked(browser: Any, written: Evaluation) 
     browser.execute_script("document.querySelector('#files a[href=\"#file-3\"]').click()")
     opened = "return document.getElementById('file-3').open"
     WebDriverWait(browser, 60).until(lambda one: one.execute_script(opened))
+
+
+def test_stages_that_vary_stand_below_the_spectrogram(tmp_path: Path) -> None:
+    evaluation = evaluation_of(tmp_path / "out")
+    file = next(iter(evaluation.facts.files))
+    page = page_of(evaluation, [file])
+    assert not [attributes for _, attributes in page.elements if attributes.get("class") == "stages"]
+    codes = np.zeros((3, 4), np.int64)
+    codes[1:, 1], codes[:, 2] = -1, -1
+    evaluation.store.keep_codes(file, "vqcodec-6", codes)
+    page = page_of(evaluation, [file])
+    [drawn] = [
+        attributes for tag, attributes in page.elements if tag == "svg" and "Stages" in attributes.get("aria-label", "")
+    ]
+    assert drawn["aria-label"] == "Stages of the frames, 0 to 3 of 3"
+    [path] = [one["d"] for one in page.all("path") if one.get("fill") == "currentColor"]
+    assert path == "M0 3V0h1 V2h1 V3h1 V0h1V3z"
