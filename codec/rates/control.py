@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bitstream import END_BYTES, HEADER_BYTES, PACKET_HEAD_BYTES, Packet
-from ..errors import ConfigError
 from ..header import Header
 from ..packets import packet_frames, regrouped, spare_frames
 from ..payloads.codings import Codes, Coding
 from ..payloads.plain import ABSENT
 from .candidates import Candidates
+from .target import Target
 
 WINDOW_S = 60.0
 """Seconds of one channel whose bits are shared out together, and that encoding therefore holds in memory."""
@@ -43,25 +42,6 @@ _SEARCH_STEPS = 40
 
 
 _Coded: TypeAlias = list[tuple[Packet, Codes]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What a bitrate that varies is to be like: either a mean bitrate or a price, and perhaps a limit."""
-
-    bitrate_bps: float | None = None
-    """Bits a second and channel of the whole file, in the mean."""
-    price: float | None = None
-    """Of a bit, in squared error: the same sound quality throughout, whatever it takes."""
-    max_bitrate_bps: float | None = None
-    """Bits a second and channel that no second exceeds, packet heads aside."""
-
-    def __post_init__(self) -> None:
-        if (self.bitrate_bps is None) == (self.price is None):
-            raise ConfigError("choose either a bitrate or a quality")
-        for name, value in (("bitrate", self.bitrate_bps), ("highest bitrate", self.max_bitrate_bps)):
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"a {name} is a positive number of bits per second, not {value}")
 
 
 class RateControl:

@@ -11,7 +11,7 @@ from vqcodec.models.config import ModelConfig
 from ..errors import ConfigError
 from ..payloads.codings import CONTEXT, VARYING
 from ..payloads.plain import PLAIN
-from .control import Target
+from .target import Target
 
 DEFAULT_BITRATE_BPS = 3000
 """Bitrate per channel, where none is asked for."""

@@ -91,7 +91,7 @@ def test_sounds_and_codes_are_there(evaluation: Evaluation) -> None:
     config = registry.describe(MODEL).config
     assert len(evaluation.usage) == config.num_stages
     frames = sum(config.num_frames(round(seconds * config.sample_rate)) for seconds in (0.7, 0.9))
-    assert evaluation.usage[0].counts.sum() == frames
+    assert 0.9 * frames < evaluation.usage[0].counts.sum() <= frames  # not all frames have a code
 
 
 def test_channels_are_mixed(evaluation: Evaluation, recordings: Path) -> None:
