@@ -13,7 +13,7 @@ from vqcodec.bitstream import HEADER_BYTES, Header
 from vqcodec.errors import ModelMismatch, VqcodecError
 
 from .conversion import Conversion, Conversions, plan, run
-from .options import Bitrate, Device, Force, Model, Quiet, Stages, check_one_of, choose_stages
+from .options import Bitrate, Device, Force, Model, Quiet, Stages, Threads, check_one_of, choose_stages, use_threads
 
 if TYPE_CHECKING:
     from vqcodec import Codec
@@ -66,6 +66,7 @@ def decode(
     ] = None,
     model: Model = None,
     device: Device = "auto",
+    threads: Threads = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -75,6 +76,7 @@ def decode(
     stored is used.
     """
     check_one_of({"--bitrate": bitrate, "--stages": stages})
+    use_threads(threads)
     name = None if format is None else format.lower().removeprefix(".")
     work = plan(source, target, f".{name or 'wav'}", _find, force)
     total_s = _duration_s(work)

@@ -10,7 +10,19 @@ import typer
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 
 from .conversion import Conversion, Conversions, plan, run
-from .options import Device, Force, MaxBitrate, MeanBitrate, Model, Quiet, Stages, check_one_of, choose_stages
+from .options import (
+    Device,
+    Force,
+    MaxBitrate,
+    MeanBitrate,
+    Model,
+    Quiet,
+    Stages,
+    Threads,
+    check_one_of,
+    choose_stages,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from vqcodec.codec import FileResult
@@ -48,6 +60,7 @@ def encode(
     ] = DEFAULT_EFFORT,
     model: Model = None,
     device: Device = "auto",
+    threads: Threads = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -57,6 +70,7 @@ def encode(
     --bitrate, --stages or --quality a file takes 3 kbit/s.
     """
     check_one_of({"--bitrate": bitrate, "--stages": stages, "--quality": quality})
+    use_threads(threads)
     from vqcodec import audio
 
     work = plan(source, target, ".vq", audio.find, force)

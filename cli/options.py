@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -53,8 +55,32 @@ Model: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME|PATH", help="A model that ships, or a .safetensors file.")
 ]
 Device: TypeAlias = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
+Threads: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Threads to compute on: 1, or OMP_NUM_THREADS if that is set. More help on an idle machine only.",
+    ),
+]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+def use_threads(count: int | None) -> None:
+    """Let torch and numpy compute on so many threads: by default 1, unless the environment says otherwise.
+
+    By themselves they take all cores, and wait for each other in loops: on a machine that does anything else, that is
+    many times slower than a single thread. They read the environment when they are loaded; torch can be told later.
+    """
+    if count is None:
+        if "OMP_NUM_THREADS" in os.environ:
+            return
+        count = 1
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = str(count)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
 
 
 def check_one_of(options: Mapping[str, object]) -> None:

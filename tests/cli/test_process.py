@@ -167,3 +167,24 @@ def test_signals_leave_nothing_behind(long_speech: Path, tmp_path: Path, number:
     assert process.returncode == code, errors.decode()
     assert b"Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "threads"),
+    [([], None, 1), ([], "2", 2), (["--threads", "2"], None, 2), (["--threads", "1"], "2", 1)],
+)
+def test_one_thread_unless_otherwise_said(
+    speech: Path, tmp_path: Path, options: list[str], variable: str | None, threads: int
+) -> None:
+    arguments = ["encode", str(speech), str(tmp_path / "a.vq"), "--model", MODEL, "--quiet", *options]
+    program = (
+        "import os; from vqcodec.cli.main import app; "
+        f"app({arguments!r}, standalone_mode=False); import torch; print(torch.get_num_threads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    if variable is not None:
+        environment["OMP_NUM_THREADS"] = variable
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == [str(threads)]
