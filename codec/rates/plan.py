@@ -38,7 +38,7 @@ class Rate:
     quality: float | None = None
     """0 to 10: as many bits as that takes, at a bitrate that varies."""
     max_bitrate_bps: float | None = None
-    """Bits a second and channel that no second exceeds, at a bitrate that varies."""
+    """Bits a second and channel that no second is expected to exceed, at a bitrate that varies."""
     mode: RateMode | None = None
     """Either "variable" or "constant"."""
     packing: Packing | None = None

@@ -17,7 +17,7 @@ class Target:
     price: float | None = None
     """Of a bit, in squared error: the same sound quality throughout, whatever it takes."""
     max_bitrate_bps: float | None = None
-    """Bits a second and channel that no second exceeds, packet heads aside."""
+    """Bits a second and channel that no second is expected to exceed, packet heads aside."""
 
     def __post_init__(self) -> None:
         if (self.bitrate_bps is None) == (self.price is None):
