@@ -8,6 +8,7 @@ be, gradients passing straight through, and in float32 the logits are those of t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -217,8 +218,8 @@ def _rounded(x: Any, whole: bool) -> Tensor:
 
 def _through(x: Tensor, bits: int) -> Tensor:
     """Round to multiples of 2^-bits, halves up; the gradient passes straight through."""
-    rounded: Tensor = _Through.apply(x, 2.0**bits)  # type: ignore[no-untyped-call]
-    return rounded
+    apply: Callable[..., Tensor] = _Through.apply
+    return apply(x, 2.0**bits)
 
 
 class _Through(torch.autograd.Function):

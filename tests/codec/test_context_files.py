@@ -90,12 +90,12 @@ def test_what_no_context_model_wrote_is_refused() -> None:
 def test_every_truncation_and_bit_flip_is_found() -> None:
     for end in range(len(FILE)):
         with pytest.raises(VqcodecError):
-            CODEC.decode(FILE[:end])
+            Encoded.from_bytes(FILE[:end], coder=CODEC.context)
     for at in range(len(FILE)):
         spoilt = bytearray(FILE)
         spoilt[at] ^= 1 << at % 8
         with pytest.raises(VqcodecError):
-            CODEC.decode(bytes(spoilt))
+            Encoded.from_bytes(bytes(spoilt), coder=CODEC.context)
 
 
 @settings(max_examples=60, deadline=None)

@@ -28,8 +28,7 @@ def bitrate(encoded: Encoded) -> float:
     return len(encoded.to_bytes()) * 8 / encoded.duration_s
 
 
-@pytest.mark.parametrize("wanted", [400, 600, 900])
-@pytest.mark.parametrize("seconds", [5.0, 23.0, 150.0])
+@pytest.mark.parametrize(("seconds", "wanted"), [(5.0, 400), (5.0, 900), (23.0, 600), (130.0, 900)])
 def test_files_are_as_large_as_asked_for(seconds: float, wanted: float) -> None:
     encoded = CODEC.encode(synthetic.voice(seconds), rate=Rate(wanted, mode="variable"))
     assert 0.95 * wanted <= bitrate(encoded) <= wanted
