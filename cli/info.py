@@ -156,7 +156,7 @@ def _text(facts: dict[str, Any]) -> str:
         "sample rate": f"{facts['source_sample_rate']} Hz, coded at {facts['sample_rate']} Hz",
         "kind": facts["kind"],
         "codes": f"{facts['stages']} stages of {facts['bits_per_code']} bits, {facts['frame_rate']:g} frames/s",
-        "bitrate": f"{facts['bitrate_bps'] / 1000:.3f} kbit/s ({facts['code_bitrate_bps'] / 1000:g} of codes)",
+        "bitrate": f"{facts['bitrate_bps'] / 1000:.3f} kbit/s ({facts['code_bitrate_bps'] / 1000:.4g} of codes)",
         "size": f"{size} bytes, {facts['overhead_bytes']} of them overhead ({overhead:.1f} %)",
         "packets": f"{facts['packets']}, of {facts['frames']} frames in all",
         **_variable_lines(facts),
