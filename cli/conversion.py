@@ -58,6 +58,8 @@ def plan(
     Raises:
         VqcodecError: a source is missing, or an output exists, cannot be written, or would be another's.
     """
+    if not source or target == "":
+        raise typer.BadParameter("the name of a file is empty")
     if source != STANDARD_STREAM and Path(source).is_dir():
         files = _mirror(Path(source), target, suffix, find)
         _check_folder(files, force)

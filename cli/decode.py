@@ -117,7 +117,7 @@ def _codecs(model: str | None, device: str) -> Callable[[Conversion], Codec]:
 
     def codec_for(file: Conversion) -> Codec:
         if model is not None or not file.can_peek:
-            return load(model or registry.DEFAULT)
+            return load(registry.DEFAULT if model is None else model)
         fingerprint = _header(file.source).fingerprint
         shipped = registry.by_fingerprint(fingerprint)
         if shipped is None:

@@ -79,7 +79,7 @@ def encode(
     from vqcodec.models import registry
     from vqcodec.rates.plan import plan_of
 
-    codec = Codec.load(model or registry.DEFAULT, device)
+    codec = Codec.load(registry.DEFAULT if model is None else model, device)
     codec.config.require_codes()
     wish = Rate(_bps(bitrate), stages, quality, _bps(max_bitrate), rate_mode, packing)
     chosen = plan_of(codec.config, None, None, wish, varies=True)

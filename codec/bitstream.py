@@ -209,6 +209,8 @@ class Reader:
 
     def _end(self, num_samples: int) -> None:
         header = self.header
+        if num_samples > MAX_SAMPLES:
+            raise self._damaged(f"end packet of {num_samples} samples, more than a file can have,")
         if header.num_samples not in (None, num_samples):
             raise self._damaged(f"end packet of {num_samples} samples instead of {header.num_samples}")
         if header.codec_samples(num_samples) > self.frames * header.hop_length:

@@ -161,9 +161,10 @@ def _check_header_bytes(data: bytes, name: str) -> None:
         raise NotVqcodecFile(f"{name}: the file is empty")
     if not data.startswith(MAGIC[: len(data)]):
         raise NotVqcodecFile(f"{name}: not a .vq file (it does not begin with {MAGIC.decode()!r})")
-    if len(data) >= 5 and data[3] != MAJOR:
+    if len(data) >= 4 and data[3] != MAJOR:
+        minor = data[4] if len(data) > 4 else "x"
         raise UnsupportedVersion(
-            f"{name}: format version {data[3]}.{data[4]} is unknown to this version, which reads {MAJOR}.x; "
+            f"{name}: format version {data[3]}.{minor} is unknown to this version, which reads {MAJOR}.x; "
             "install a newer vqcodec"
         )
     if len(data) < HEADER_BYTES:

@@ -175,6 +175,13 @@ def test_streams(run: Run, speech: Path) -> None:
     assert flac.startswith(b"fLaC")
 
 
+def test_empty_names_are_refused(run: Run, speech: Path, tmp_path: Path) -> None:
+    for arguments in (("", tmp_path / "out"), (speech, "")):
+        assert "empty" in run("encode", *arguments, "--model", MODEL, code=2).stderr
+    assert "''" in one_error(run("encode", speech, tmp_path / "a.vq", "--model", "", code=1))
+    assert not (tmp_path / "out").exists()
+
+
 # Bitrates.
 
 

@@ -792,3 +792,26 @@ def test_check_values_of_the_format_page() -> None:
     page = FORMAT.read_text(encoding="utf-8")
     assert f"it is 0x{binascii.crc_hqx(b'123456789', 0xFFFF):04X}." in page
     assert f"it is 0x{zlib.crc32(b'123456789'):08X}." in page
+
+
+def test_an_end_packet_of_more_samples_than_a_file_can_have() -> None:
+    """They would fit into the frames: a second of this codec is a single sample of the source."""
+    header = replace(DEFAULT, num_samples=None, sample_rate=1, source_sample_rate=0xFFFFFF, hop_length=0xFFFF)
+    file = io.BytesIO()
+    writer = Writer(file, header)
+    for packet in some_packets(header, 2):
+        writer.write(packet)
+    length = (1 << 40) - 1
+    head = struct.pack("<HI", 0, 5)
+    body = length.to_bytes(5, "little")
+    data = file.getvalue() + head + zlib.crc32(head + body).to_bytes(4, "little") + body
+    assert header.codec_samples(length) < 2 * header.hop_length
+    with pytest.raises(CorruptFile, match="more than a file can have"):
+        list(reader_of(data))
+
+
+def test_the_major_version_is_looked_at_as_soon_as_it_is_there() -> None:
+    with pytest.raises(UnsupportedVersion, match=r"version 2\.x"):
+        Header.from_bytes(b"VQC\x02")
+    with pytest.raises(UnsupportedVersion, match=r"version 2\.7"):
+        Header.from_bytes(b"VQC\x02\x07")
