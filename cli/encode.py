@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
+from vqcodec.rates.target import Packing, RateMode
 
 from .conversion import Conversion, Conversions, plan, run
 from .options import (
@@ -26,9 +27,6 @@ from .options import (
 
 if TYPE_CHECKING:
     from vqcodec.codec import FileResult
-
-RateMode: TypeAlias = Literal["variable", "constant"]
-Packing: TypeAlias = Literal["plain", "context"]
 
 
 def encode(
@@ -80,7 +78,6 @@ def encode(
     from vqcodec.rates.plan import plan_of
 
     codec = Codec.load(registry.DEFAULT if model is None else model, device)
-    codec.config.require_codes()
     wish = Rate(_bps(bitrate), stages, quality, _bps(max_bitrate), rate_mode, packing)
     chosen = plan_of(codec.config, None, None, wish, varies=True)
     if chosen.target is None and bitrate is not None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vqcodec import bitstream
-from vqcodec.bitstream import Summary
+from vqcodec.bitstream import Packet, Summary
 from vqcodec.errors import VqcodecError
 from vqcodec.files import STANDARD_STREAM, open_input
 
@@ -70,28 +69,30 @@ def _expand(names: list[str]) -> Iterator[str]:
 
 def _describe(name: str) -> tuple[dict[str, Any], str | None]:
     """The facts about a file, and what is damaged in it."""
+    packets = []
     with open_input(name) as (file, shown):
-        data = io.BytesIO(file.read())
-    summary = bitstream.inspect(data, shown)
+        reader = bitstream.Reader(file, shown)
+        for packet in bitstream.until_damage(reader):
+            if reader.header.payload_coding:  # plain packing has the same to say of all packets
+                packets.append(packet)
+    summary = bitstream.summary_of(reader)
     damage = None if summary.damage is None else str(summary.damage)
     facts = _facts(name, summary, damage)
     if summary.header.payload_coding:
-        data.seek(0)
-        facts |= _variable(data, shown, summary)
+        facts |= _variable(packets, summary)
     return facts, damage
 
 
-def _variable(data: io.BytesIO, name: str, summary: Summary) -> dict[str, Any]:
+def _variable(packets: Sequence[Packet], summary: Summary) -> dict[str, Any]:
     """The facts about codes that vary; none if they cannot be read here."""
     from vqcodec.contents import contents_of
-    from vqcodec.packets import read_packets
+    from vqcodec.packets import decode_packets
     from vqcodec.payloads import codings
 
     header = summary.header
     try:
         coding = codings.of_header(header)
-        packets = read_packets(bitstream.Reader(data, name, salvage=True), coding)
-        contents = contents_of(packets, coding, header)
+        contents = contents_of(decode_packets(packets, coding), coding, header)
     except VqcodecError as reason:
         return {"unread": str(reason)}
     sent = contents.sent.clip(1)

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -22,32 +22,19 @@ def _check_bitrate(value: float | None) -> float | None:
     return value
 
 
-Bitrate: TypeAlias = Annotated[
-    float | None,
-    typer.Option(
-        metavar="KBPS", callback=_check_bitrate, help="Bitrate of a channel in kbit/s; the nearest possible is used."
-    ),
-]
+def _bitrate(help: str) -> Any:
+    return typer.Option(metavar="KBPS", callback=_check_bitrate, help=help)
+
+
+Bitrate: TypeAlias = Annotated[float | None, _bitrate("Bitrate of a channel in kbit/s; the nearest possible is used.")]
 MeanBitrate: TypeAlias = Annotated[
-    float | None,
-    typer.Option(
-        metavar="KBPS",
-        callback=_check_bitrate,
-        help="Bitrate of a channel in kbit/s: that of the whole file if it may vary, else of the codes.",
-    ),
+    float | None, _bitrate("Bitrate of a channel in kbit/s: that of the whole file if it may vary, else of the codes.")
 ]
 PeeledBitrate: TypeAlias = Annotated[
     float | None,
-    typer.Option(
-        metavar="KBPS",
-        callback=_check_bitrate,
-        help="Bitrate of a channel in kbit/s, instead of --stages: as many stages are kept as it allows, all counted.",
-    ),
+    _bitrate("Bitrate of a channel in kbit/s, instead of --stages: as many stages are kept as it allows, all counted."),
 ]
-MaxBitrate: TypeAlias = Annotated[
-    float | None,
-    typer.Option(metavar="KBPS", callback=_check_bitrate, help="Bitrate in kbit/s that no second exceeds."),
-]
+MaxBitrate: TypeAlias = Annotated[float | None, _bitrate("Bitrate in kbit/s that no second exceeds.")]
 Stages: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Number of codebooks, instead of --bitrate.")
 ]

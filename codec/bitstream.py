@@ -36,6 +36,7 @@ import os
 import struct
 import sys
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -63,6 +64,8 @@ __all__ = [
     "check_peelable",
     "inspect",
     "peel",
+    "summary_of",
+    "until_damage",
 ]
 
 PACKET_HEAD_BYTES = 10
@@ -262,9 +265,19 @@ def inspect(file: BinaryIO, name: str = "<stream>") -> Summary:
     or foreign header raises what `Reader` raises.
     """
     reader = Reader(file, name)
-    with suppress(CorruptFile):  # stays in reader.damage
-        for _ in reader:
-            pass
+    for _ in until_damage(reader):
+        pass
+    return summary_of(reader)
+
+
+def until_damage(reader: Reader) -> Iterator[Packet]:
+    """Iterate over the packets of a file; damage ends them, and stays in `reader.damage`."""
+    with suppress(CorruptFile):
+        yield from reader
+
+
+def summary_of(reader: Reader) -> Summary:
+    """Say what was in a file that has been read to its end, or to where it is damaged."""
     duration_s = reader.duration_s
     if reader.num_samples is not None:
         duration_s = reader.num_samples / reader.header.source_sample_rate

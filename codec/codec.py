@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import DEFAULT_EFFORT
 
 from . import audio, bitstream, checks, encoding, files, pipeline
-from .encoded import Encoded
+from .encoded import Encoded, read_file
 from .errors import ConfigError
 from .facts import ModelFacts
 from .payloads import codings
@@ -156,10 +157,10 @@ class Codec(ModelFacts):
         """
         name = "the encoded sound"
         if isinstance(encoded, bytes):
-            encoded = Encoded.from_bytes(encoded, name, self.context)
+            encoded = self._read(encoded, name)
         elif isinstance(encoded, str | os.PathLike):
             name = os.fspath(encoded)
-            encoded = Encoded.load(name, self.context)
+            encoded = self._read(read_file(name), name)
         if isinstance(encoded, Encoded):
             self._check_header(encoded.header, name)
             length = Length(encoded.num_samples, encoded.source_sample_rate)
@@ -253,7 +254,7 @@ class Codec(ModelFacts):
             count = Counter(sound.sample_rate, progress)
             blocks = sound.blocks(_READ_SAMPLES)
             header = self._header(plan, sound.sample_rate, sound.channels)
-            packets = encoding.packets(count, blocks, self.model, header, self.context, plan, effort)
+            packets = encoding.packets(count, blocks, self.model, header, self._coder(header), plan, effort)
             writer = bitstream.Writer(output, header)
             for packet, _ in packets:
                 writer.write(packet)
@@ -307,7 +308,7 @@ class Codec(ModelFacts):
             checks.check_kept(stages, header.stages)
             decoder = self.decoder(header.channels, stages=stages, texture=texture)
             count = Counter(output_rate, progress)
-            codes = pipeline.codes_of(reader, codings.of_header(header, self.context), self.config)
+            codes = pipeline.codes_of(reader, codings.of_header(header, self._coder(header)), self.config)
             parts = pipeline.decode(codes, decoder, lambda: pipeline.length_of(reader, self.config), output_rate)
             with audio.Writer(target, output_rate, header.channels, format=format, force=force) as writer:
                 for part in count.all_of(parts):
@@ -362,13 +363,22 @@ class Codec(ModelFacts):
         checks.check_channels(channels)
         count = Counter(sample_rate)
         header = self._header(plan, sample_rate, channels)
-        codes = encoding.joined(encoding.packets(count, blocks, self.model, header, self.context, plan, effort), header)
+        packets = encoding.packets(count, blocks, self.model, header, self._coder(header), plan, effort)
+        codes = encoding.joined(packets, header)
         checks.check_not_empty(count.samples, "the waveform")
         return Encoded(codes=codes, header=replace(header, num_samples=count.samples))
 
     def _header(self, plan: Plan, sample_rate: int, channels: int) -> bitstream.Header:
-        coding = plan.payload_coding(self.context is not None)
+        coding = plan.payload_coding(plan.wants_context and self.context is not None)
         return self.header(None, sample_rate, channels, plan.stages, coding)
+
+    def _read(self, data: bytes, name: str) -> Encoded:
+        reader = bitstream.Reader(io.BytesIO(data), name)
+        return Encoded.from_reader(reader, self._coder(reader.header))
+
+    def _coder(self, header: bitstream.Header) -> ContextCoder | None:
+        """The context model if the header asks for one: to load it takes time that other files can save."""
+        return self.context if header.payload_coding == codings.CONTEXT else None
 
     def _check_header(self, header: bitstream.Header, name: str) -> None:
         checks.check_header(header, self.config, (self.fingerprint, *self.decodes), name)

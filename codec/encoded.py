@@ -148,7 +148,11 @@ class Encoded:
             NotVqcodecFile, UnsupportedVersion, CorruptFile: as `bitstream.Reader` does.
             ModelMismatch: the file is context-coded by a model that is not at hand.
         """
-        reader = bitstream.Reader(io.BytesIO(data), name)
+        return cls.from_reader(bitstream.Reader(io.BytesIO(data), name), coder)
+
+    @classmethod
+    def from_reader(cls, reader: bitstream.Reader, coder: ContextCoder | None = None) -> Encoded:
+        """Read what a reader gives, to its end; `coder` and errors as in `from_bytes`."""
         header = reader.header
         nothing = np.zeros((header.channels, header.stages, 0), np.int64)
         codes = np.concatenate([nothing, *read_packets(reader, codings.of_header(header, coder))], axis=-1)
@@ -169,8 +173,12 @@ class Encoded:
     @classmethod
     def load(cls, path: str | os.PathLike[str], coder: ContextCoder | None = None) -> Encoded:
         """Read a `.vq` file; raises what `from_bytes` does, and VqcodecError if it cannot be read."""
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise VqcodecError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
-        return cls.from_bytes(data, os.fspath(path), coder)
+        return cls.from_bytes(read_file(path), os.fspath(path), coder)
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Read a file; raises VqcodecError if that is not possible."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise VqcodecError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error

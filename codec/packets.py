@@ -33,11 +33,23 @@ def read_packets(reader: bitstream.Reader, coding: Coding) -> Iterator[NDArray[n
     Raises:
         CorruptFile: the file is damaged; with `salvage` damage ends the iteration and stays in `reader.damage`.
     """
-    while packets := list(itertools.islice(reader, coding.packets_at_once)):
-        try:
-            yield from coding.decode([packet.payload for packet in packets], [packet.frames for packet in packets])
-        except CorruptFile as error:
-            raise CorruptFile(f"{reader.name}: before byte {reader.offset}: {error}") from error
+    try:
+        yield from decode_packets(reader, coding)
+    except CorruptFile as error:
+        if error is reader.damage:
+            raise
+        raise CorruptFile(f"{reader.name}: before byte {reader.offset}: {error}") from error
+
+
+def decode_packets(packets: Iterable[bitstream.Packet], coding: Coding) -> Iterator[NDArray[np.int64]]:
+    """Decode the codes [channel, stage, frame] of each packet, some packets at a time.
+
+    Raises:
+        CorruptFile: a payload is impossible.
+    """
+    remaining = iter(packets)
+    while some := list(itertools.islice(remaining, coding.packets_at_once)):
+        yield from coding.decode([packet.payload for packet in some], [packet.frames for packet in some])
 
 
 def regrouped(parts: Iterable[NDArray[Any]], header: bitstream.Header) -> Iterator[NDArray[Any]]:

@@ -9,7 +9,9 @@ Codes are [channel, stage, frame], `ABSENT` beyond the stages of a frame where t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -159,13 +161,19 @@ def of_header(header: Header, coder: ContextCoder | None = None) -> Coding:
 
 
 def _shipped_coder(header: Header) -> ContextCoder:
-    from .context import ContextCoder
-
     info = registry.by_fingerprint(header.fingerprint)
-    coder = None if info is None else ContextCoder.load(info.path)
+    coder = None if info is None else _load_coder(info.path)
     if coder is None:
         raise ModelMismatch(f"context-coded by a model that is needed here: {registry.whereabouts(header.fingerprint)}")
     return coder
+
+
+@functools.cache
+def _load_coder(path: Path) -> ContextCoder | None:
+    """Load the context model of a model that ships, once for all files of a folder."""
+    from .context import ContextCoder
+
+    return ContextCoder.load(path)
 
 
 def counts_of(codes: Codes) -> NDArray[np.int64]:

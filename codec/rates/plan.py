@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from vqcodec.models.config import ModelConfig
 
 from ..errors import ConfigError
 from ..payloads.codings import CONTEXT, VARYING
 from ..payloads.plain import PLAIN
-from .target import Target
+from .target import Packing, RateMode, Target
 
 DEFAULT_BITRATE_BPS = 3000
 """Bitrate per channel, where none is asked for."""
 
 BEST_QUALITY = 10.0
-
-RateMode: TypeAlias = Literal["variable", "constant"]
-Packing: TypeAlias = Literal["plain", "context"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,11 @@ class Plan:
     """What a bitrate that varies is to be like; None if it is constant."""
     packing: Packing | None
 
+    @property
+    def wants_context(self) -> bool:
+        """Whether codes are to be packed by a context model, if there is one."""
+        return self.packing == "context" or (self.packing is None and self.target is not None)
+
     def payload_coding(self, has_context: bool) -> int:
         """Return the number of the payload coding, for a model with or without a context model.
 
@@ -89,7 +90,7 @@ class Plan:
         """
         if self.packing == "context" and not has_context:
             raise ConfigError("the model has no context model; choose plain packing, or train one with train-context")
-        if self.packing == "context" or (self.target is not None and has_context and self.packing is None):
+        if self.wants_context and has_context:
             return CONTEXT
         return PLAIN if self.target is None else VARYING
 

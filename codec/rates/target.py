@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from ..errors import ConfigError
+
+RateMode: TypeAlias = Literal["variable", "constant"]
+Packing: TypeAlias = Literal["plain", "context"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
 from vqcodec.models.config import DEFAULT_EFFORT
-from vqcodec.rates.plan import Packing
+from vqcodec.rates.target import Packing
 
 from ..metrics import METRICS, missing
 from . import systems

@@ -15,7 +15,8 @@ from vqcodec import audio
 from vqcodec.errors import ConfigError
 from vqcodec.models import registry
 from vqcodec.models.config import DEFAULT_EFFORT
-from vqcodec.rates.plan import Packing, Rate, plan_of
+from vqcodec.rates.plan import Rate, plan_of
+from vqcodec.rates.target import Packing
 
 from . import rates
 from .base import Coded, System
