@@ -131,14 +131,14 @@ class Decoder(nn.Module):
 
     def coefficients(self, latents: Tensor, stream: Stream) -> Coefficients:
         """[batch, dim, frame] -> the distribution of the compressed MDCT coefficients, `stride` frames for each."""
-        x = self.norm_in(self.project_in(latents.mT)).mT  # [batch, width, frame]
+        x = self.norm_in(self.project_in(latents.mT))  # [batch, frame, width]
         for block in self.blocks:
             x = block(x, stream)
         if self.up is not None:
-            x = self.up(x.mT).unflatten(-1, (self.stride, -1)).flatten(1, 2).mT  # [batch, width, mdct frame]
+            x = self.up(x).unflatten(-1, (self.stride, -1)).flatten(1, 2)  # [batch, mdct frame, width]
         for block in self.fast_blocks:
             x = block(x, stream)
-        x = self.norm_out(x.mT)
+        x = self.norm_out(x)
         spread = None
         if self.project_spread is not None:
             spread = nn.functional.softplus(self.project_spread(x)).mT

@@ -25,13 +25,15 @@ class Stream:
         self._frames[layer] = first + frames
         return first
 
-    def extend(self, layer: nn.Module, x: Tensor, left: int) -> Tensor:
-        """Put the last `left` frames of what `layer` saw before in front of x [batch, channel, frame]."""
+    def extend(self, layer: nn.Module, x: Tensor, left: int, dim: int = -1) -> Tensor:
+        """Put the last `left` frames of what `layer` saw before in front of x; frames are counted along `dim`."""
         tail = self._tails.get(layer)
         if tail is None:
-            tail = x.new_zeros(*x.shape[:-1], left)
-        x = torch.cat([tail, x], dim=-1)
-        self._tails[layer] = x[..., x.shape[-1] - left :].clone()  # a view would keep all of x
+            shape = list(x.shape)
+            shape[dim] = left
+            tail = x.new_zeros(shape)
+        x = torch.cat([tail, x], dim)
+        self._tails[layer] = x.narrow(dim, x.shape[dim] - left, left).clone()  # a view would keep all of x
         return x
 
 
@@ -63,13 +65,23 @@ class ConvNeXtBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((width, 1), 0.3))
 
     def forward(self, x: Tensor, stream: Stream) -> Tensor:
-        """[batch, width, frame] -> [batch, width, frame]."""
-        x = stream.extend(self, x, self.left)
-        y = self.depthwise(x).mT  # [batch, frame, width]
-        y = self.contract(nn.functional.gelu(self.expand(self.norm(y)))).mT  # [batch, width, frame]
+        """[batch, frame, width] -> [batch, frame, width]."""
+        x = stream.extend(self, x, self.left, dim=1)
+        y = self.contract(nn.functional.gelu(self.expand(self.norm(self._convolved(x)))))
         start = self.left - self.lookahead
-        output: Tensor = x[..., start : start + y.shape[-1]] + self.scale * y
+        output: Tensor = x[:, start : start + y.shape[1]] + self.scale.squeeze(1) * y
         return output
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        """The depthwise convolution [batch, left + frame, width] -> [batch, frame, width].
+
+        As one over images of a pixel's width, of which it takes the channels where they are; a convolution in one
+        dimension would copy them, and its gradient is slower.
+        """
+        image = x.unsqueeze(2).permute(0, 3, 1, 2)  # [batch, width, left + frame, 1]
+        conv = self.depthwise
+        y = nn.functional.conv2d(image, conv.weight.unsqueeze(3), conv.bias, groups=conv.groups)
+        return y.squeeze(3).mT
 
 
 def conv_next_stack(width: int, count: int, kernel_size: int, expansion: int, lookahead: int = 0) -> nn.ModuleList:
