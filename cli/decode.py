@@ -13,7 +13,19 @@ from vqcodec.bitstream import HEADER_BYTES, Header
 from vqcodec.errors import ModelMismatch, VqcodecError
 
 from .conversion import Conversion, Conversions, plan, run
-from .options import Bitrate, Device, Force, Model, Quiet, Stages, Threads, check_one_of, choose_stages, use_threads
+from .options import (
+    Bitrate,
+    Device,
+    Force,
+    Model,
+    Precision,
+    Quiet,
+    Stages,
+    Threads,
+    check_one_of,
+    choose_stages,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from vqcodec import Codec
@@ -66,6 +78,7 @@ def decode(
     ] = None,
     model: Model = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     threads: Threads = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -80,7 +93,7 @@ def decode(
     name = None if format is None else format.lower().removeprefix(".")
     work = plan(source, target, f".{name or 'wav'}", _find, force)
     total_s = _duration_s(work)
-    codec_for = _codecs(model, device)
+    codec_for = _codecs(model, device, precision)
 
     def convert(file: Conversion, progress: Callable[[float], None]) -> FileResult:
         codec = codec_for(file)
@@ -108,12 +121,12 @@ def _sample_rate(text: str | None) -> int | Literal["source"] | None:
     return None if text is None else "source" if text == "source" else int(text)
 
 
-def _codecs(model: str | None, device: str) -> Callable[[Conversion], Codec]:
+def _codecs(model: str | None, device: str, precision: str) -> Callable[[Conversion], Codec]:
     """Return a function from a file to the codec for it; each model is loaded once."""
     from vqcodec import Codec
     from vqcodec.models import registry
 
-    load = functools.cache(lambda name: Codec.load(name, device))
+    load = functools.cache(lambda name: Codec.load(name, device, precision))
 
     def codec_for(file: Conversion) -> Codec:
         if model is not None or not file.can_peek:

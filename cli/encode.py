@@ -17,6 +17,7 @@ from .options import (
     MaxBitrate,
     MeanBitrate,
     Model,
+    Precision,
     Quiet,
     Stages,
     Threads,
@@ -58,6 +59,7 @@ def encode(
     ] = DEFAULT_EFFORT,
     model: Model = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     threads: Threads = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -77,7 +79,7 @@ def encode(
     from vqcodec.models import registry
     from vqcodec.rates.plan import plan_of
 
-    codec = Codec.load(registry.DEFAULT if model is None else model, device)
+    codec = Codec.load(registry.DEFAULT if model is None else model, device, precision)
     wish = Rate(_bps(bitrate), stages, quality, _bps(max_bitrate), rate_mode, packing)
     chosen = plan_of(codec.config, None, None, wish, varies=True)
     if chosen.target is None and bitrate is not None:

@@ -42,6 +42,10 @@ Model: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME|PATH", help="A model that ships, or a .safetensors file.")
 ]
 Device: TypeAlias = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
+Precision: TypeAlias = Annotated[
+    str,
+    typer.Option(metavar="auto|float32|bfloat16", help="Of the arithmetic; auto is the fastest on this processor."),
+]
 Threads: TypeAlias = Annotated[
     int | None,
     typer.Option(

@@ -36,11 +36,11 @@ class Encoder(nn.Module):
         """[batch, 1, sample] -> latents [batch, dim, frame]; samples a multiple of the hop length."""
         with torch.autocast(waveform.device.type, enabled=False):
             x = features(self.mdct(waveform, stream), self.power)  # [batch, 2 * mdct_hop, mdct frame]
-        x = self.norm_in(self.project_in(x, stream).mT)  # [batch, mdct frame, width]
+        x = self.norm_in(self.project_in(x.mT, stream))  # [batch, mdct frame, width]
         for block in self.fast_blocks:
             x = block(x, stream)
         if self.down is not None:
-            x = self.down(x.mT, stream).mT  # [batch, frame, width]
+            x = self.down(x, stream)  # [batch, frame, width]
         for block in self.blocks:
             x = block(x, stream)
         latents: Tensor = self.norm_out(self.project_out(x)).mT

@@ -11,6 +11,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+_FEW_FRAMES = 4
+"""Frames up to which a depthwise convolution is faster as a sum than as a convolution, which takes long to set up."""
+
 
 class Stream:
     """The left contexts of every causal layer in a running signal, and its position."""
@@ -40,11 +43,17 @@ class Stream:
 class CausalConv1d(nn.Conv1d):
     """Conv1d that sees the present and the past: output frame t ends where input frame t * stride ends.
 
-    The input's frames must be a multiple of the stride. [batch, channel, frame] -> [batch, channel, frame / stride].
+    The input's frames must be a multiple of the stride. [batch, frame, channel] -> [batch, frame / stride, channel].
     """
 
     def forward(self, x: Tensor, stream: Stream) -> Tensor:  # type: ignore[override]
-        return super().forward(stream.extend(self, x, self.kernel_size[0] - self.stride[0]))
+        windows = causal_windows(self, x, stream, self.kernel_size[0], self.stride[0])
+        return nn.functional.linear(windows, self.weight.flatten(1), self.bias)
+
+
+def causal_windows(layer: nn.Module, x: Tensor, stream: Stream, size: int, stride: int) -> Tensor:
+    """What `layer` sees for each output frame: [batch, frame, channel] -> [batch, frame / stride, channel * size]."""
+    return stream.extend(layer, x, size - stride, dim=1).unfold(1, size, stride).flatten(2)
 
 
 class ConvNeXtBlock(nn.Module):
@@ -78,8 +87,10 @@ class ConvNeXtBlock(nn.Module):
         As one over images of a pixel's width, of which it takes the channels where they are; a convolution in one
         dimension would copy them, and its gradient is slower.
         """
-        image = x.unsqueeze(2).permute(0, 3, 1, 2)  # [batch, width, left + frame, 1]
         conv = self.depthwise
+        if x.shape[1] - self.left <= _FEW_FRAMES:
+            return (x.unfold(1, self.left + 1, 1) * conv.weight.squeeze(1)).sum(-1) + conv.bias
+        image = x.unsqueeze(2).permute(0, 3, 1, 2)  # [batch, width, left + frame, 1]
         y = nn.functional.conv2d(image, conv.weight.unsqueeze(3), conv.bias, groups=conv.groups)
         return y.squeeze(3).mT
 

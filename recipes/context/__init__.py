@@ -66,7 +66,7 @@ def run(
     checkpoint = cache / CHECKPOINT
     if checkpoint.exists() and not (resume or force):
         raise ConfigError(f"{checkpoint} exists already; add --resume to go on with it, or --force to begin anew")
-    codec = Codec.load(model, device)
+    codec = Codec.load(model, device, "float32")
     recordings, others = codes.find(folders)
     amount = len(recordings) + len(others)
     display.message(f"{amount} recordings, {len(others)} of them held out")

@@ -81,7 +81,7 @@ def run(
         raise ConfigError(f"minutes is {minutes}, not a positive number")
     if reason := next(filter(None, (missing(METRICS[name]) for name in SCORES)), None) if scores else None:
         raise ConfigError(f"{reason}; or do without --scores")
-    codec = Codec.load(model, "auto")
+    codec = Codec.load(model, "auto", "float32")
     parts = divide(data, fit)
     trained_on = registry.describe(registry.find(model)).trained_on_scores
     store, facts = (

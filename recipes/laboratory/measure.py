@@ -245,7 +245,7 @@ def _latents(path: Path) -> Latents:
 
 @functools.lru_cache(maxsize=1)
 def _codec(model: str) -> Codec:
-    return Codec.load(model, "cpu")
+    return Codec.load(model, "cpu", "float32")
 
 
 @functools.lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ NAMES = sorted(path.stem for path in GOLDEN.glob("*.vq"))
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    return Codec.load(GOLDEN / "tiny.safetensors", "cpu")
+    return Codec.load(GOLDEN / "tiny.safetensors", "cpu", "float32")
 
 
 def test_all_are_there() -> None:
@@ -54,7 +54,7 @@ def test_written_again_byte_for_byte(name: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((GOLDEN / "former").glob("*.vq")), ids=lambda path: path.stem)
 def test_weights_that_were_trained_on_decode_the_files_of_the_weights_before(path: Path) -> None:
-    encoded, shipped = Encoded.load(path), Codec.load(device="cpu")
+    encoded, shipped = Encoded.load(path), Codec.load(device="cpu", precision="float32")
     assert not shipped.fingerprint.startswith(encoded.fingerprint)
     assert any(known.startswith(encoded.fingerprint) for known in shipped.decodes)
     original, _ = audio.read(Path(__file__).parents[2] / "examples" / "hello.wav", 16_000)
@@ -71,7 +71,7 @@ def test_the_shipped_context_model_never_changes() -> None:
     path = GOLDEN / "shipped" / "context.vq"
     expected = np.load(GOLDEN / "shipped" / "context.npz")["codes"]
     assert np.array_equal(Encoded.load(path).codes, expected)
-    shipped = Codec.load(device="cpu")
+    shipped = Codec.load(device="cpu", precision="float32")
     assert Encoded.load(path).to_bytes(shipped.context) == path.read_bytes()
     original, _ = audio.read(Path(__file__).parents[2] / "examples" / "hello.wav", 16_000)
     assert shipped.decode(path).shape == original.shape
