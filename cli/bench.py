@@ -13,7 +13,7 @@ import typer
 from vqcodec.files import STANDARD_STREAM, check_output, open_output
 from vqcodec.models import registry
 
-from .options import Force, Model
+from .options import Force, Model, Precision
 from .terminal import progress
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def bench(
     devices: Annotated[
         str | None, typer.Option("--device", metavar="cpu,cuda", help="Where to compute; all there are by default.")
     ] = None,
+    precision: Precision = "auto",
     threads: Annotated[str, typer.Option(metavar="N,all", help="Numbers of threads on the CPU.")] = f"1,{ALL}",
     bitrates: Annotated[
         str | None, typer.Option(metavar="KBPS,...", help="In kbit/s; 1.5,3,6 by default. The nearest are used.")
@@ -68,6 +69,7 @@ def bench(
     given = {
         "seconds": seconds,
         "devices": None if devices is None else tuple(_words(devices)),
+        "precision": precision,
         "bitrates": None if bitrates is None else tuple(_number(word, "--bitrates") for word in _words(bitrates)),
         "repeat": repeat,
         "neural": neural,

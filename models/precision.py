@@ -55,19 +55,20 @@ class _Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, inside: bool = False) -> None:
         super().__init__()
-        self._weight = weight.detach().to(torch.bfloat16)
-        self._bias = None if bias is None else bias.detach().to(torch.bfloat16)
-        self._inside = inside
+        weight = weight.detach().to(torch.bfloat16)
         self._is_packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
         if self._is_packed:  # in the order in which oneDNN multiplies
-            self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight)
+            weight = torch.ops.mkldnn._reorder_linear_weight(weight)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().to(torch.bfloat16), requires_grad=False)
+        self._inside = inside
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(torch.bfloat16)
         if self._is_packed:
-            y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
         else:
-            y = nn.functional.linear(x, self._weight, self._bias)
+            y = nn.functional.linear(x, self.weight, self.bias)
         return y if self._inside else y.float()
 
 

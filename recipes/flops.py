@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 
 from vqcodec.codec import Codec
@@ -20,15 +23,22 @@ def macs_per_s(codec: Codec, stages: int) -> dict[str, float]:
     """
     from torch.utils.flop_counter import FlopCounterMode
 
+    packed = {torch.ops.mkldnn._linear_pointwise: _linear_flops}
+
     model, device = codec.model, next(codec.model.parameters()).device
     has_codes = model.config.has_codes
     waveform = torch.zeros(1, 1, _COUNTED_FRAMES * codec.hop_length, device=device)
-    with FlopCounterMode(display=False) as encoding:
+    with FlopCounterMode(display=False, custom_mapping=packed) as encoding:
         latents = model.encoder(waveform, Stream())
         quantizer = model.quantizer
         passed = quantizer.encode(latents, stages, DEFAULT_EFFORT) if has_codes else quantizer(latents).latents
-    with FlopCounterMode(display=False) as decoding:
+    with FlopCounterMode(display=False, custom_mapping=packed) as decoding:
         model.decoder(model.quantizer.decode(passed) if has_codes else passed, Stream())
     flops = {"encode": encoding.get_total_flops(), "decode": decoding.get_total_flops()}
     duration_s = _COUNTED_FRAMES / codec.frame_rate
     return {direction: count / 2 / duration_s for direction, count in flops.items()}
+
+
+def _linear_flops(inputs: Sequence[int], weight: Sequence[int], *_: object, **__: object) -> int:
+    """Floating-point operations of a linear layer [..., in] -> [..., out] whose weight [out, in] is packed."""
+    return 2 * math.prod(inputs) * weight[0]

@@ -18,13 +18,15 @@ PEAK = "matrix product"
 
 
 class MatrixProducts:
-    """Products of two float32 matrices of several sizes, to be timed."""
+    """Products of two matrices of several sizes, to be timed, in the precision that the networks compute in."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, precision: str) -> None:
         self.place = place
         sizes = SIZES["cuda" if place.device.startswith("cuda") else "cpu"]
         generator = torch.Generator().manual_seed(0)
-        self.matrices = [torch.rand(size, size, generator=generator).to(place.device) for size in sizes]
+        self.matrices = [
+            torch.rand(size, size, generator=generator).to(place.device, getattr(torch, precision)) for size in sizes
+        ]
 
     def measure(self) -> dict[str, float]:
         """Seconds per multiplication-addition of each size, by the name of the size."""

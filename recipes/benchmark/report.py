@@ -52,6 +52,8 @@ class BenchmarkedModel:
     parameters: int
     """Numbers in the networks and the codebooks."""
     sample_rate: int
+    precision: str = "float32"
+    """What its products with weights were computed in."""
 
     @classmethod
     def of(cls, codec: Codec) -> BenchmarkedModel:
@@ -62,6 +64,7 @@ class BenchmarkedModel:
             fingerprint=codec.fingerprint,
             parameters=networks + codec.model.quantizer.code_vectors,
             sample_rate=codec.sample_rate,
+            precision=codec.precision,
         )
 
 

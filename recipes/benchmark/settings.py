@@ -24,6 +24,8 @@ class BenchmarkSettings:
     """Names of devices as torch has them."""
     threads: tuple[int, ...] = (1,)
     """Numbers of threads on the CPU."""
+    precision: str = "auto"
+    """Of the arithmetic, one of `vqcodec.models.precision.PRECISIONS`."""
     bitrates: tuple[float, ...] = (1.5, 3.0, 6.0)
     """Bitrates of the codes in kbit/s; the nearest possible are used, and the middle one where one is enough."""
     repeat: int = 5

@@ -28,7 +28,7 @@ def measure(subject: Subject, progress: Callable[[float], None]) -> list[Figure]
         for each in subject.bitrates:
             wholes[place, each] = Task(place, partial(there_and_back, codec, waveform, each.stages, place))
         stepped[place] = Task(place, partial(steps.measure, codec, waveform, bitrate.stages, place))
-        products[place] = Task(place, arithmetic.MatrixProducts(place).measure)
+        products[place] = Task(place, arithmetic.MatrixProducts(place, codec.precision).measure)
     tasks = [*wholes.values(), *stepped.values(), *products.values()]
     samples = interleaved(tasks, subject.settings.repeat, progress)
 

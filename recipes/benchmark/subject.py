@@ -35,7 +35,9 @@ class Subject:
     def __init__(self, model: str | os.PathLike[str], settings: BenchmarkSettings) -> None:
         self.model = model
         self.settings = settings
-        self.codecs: Mapping[str, Codec] = {device: Codec.load(model, device) for device in settings.devices}
+        self.codecs: Mapping[str, Codec] = {
+            device: Codec.load(model, device, settings.precision) for device in settings.devices
+        }
         self.codec = next(iter(self.codecs.values()))
         self.waveform = voice(settings.seconds, self.codec.sample_rate)
 

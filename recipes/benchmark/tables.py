@@ -67,6 +67,7 @@ def _facts(report: BenchmarkReport) -> Table:
     m, model, settings = report.machine, report.model, report.settings
     rows = {
         "model": f"{model.name}, {model.parameters / 1e6:.2f} M parameters, fingerprint {model.fingerprint[:16]}",
+        "arithmetic": model.precision,
         "processor": f"{m.cpu}, {m.instructions}, {m.cpus} usable",
         "GPU": ", ".join(m.gpus),
         "software": f"vqcodec {m.vqcodec}, torch {m.torch}, Python {m.python}, {m.platform}",
