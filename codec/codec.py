@@ -22,7 +22,6 @@ from vqcodec.models.config import DEFAULT_EFFORT
 from . import audio, bitstream, checks, encoding, files, pipeline
 from .encoded import Encoded, read_file
 from .errors import ConfigError
-from .facts import ModelFacts
 from .payloads import codings
 from .payloads.context import ContextCoder
 from .payloads.plain import PLAIN
@@ -30,6 +29,7 @@ from .pipeline import Counter, FileResult, Length, Progress
 from .rates.candidates import VaryingEncoder
 from .rates.plan import DEFAULT_BITRATE_BPS, Plan, Rate, plan_of
 from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
+from .tokens.batches import BatchCoding
 
 __all__ = ["DEFAULT_BITRATE_BPS", "Codec", "Encoded", "FileResult", "Rate"]
 
@@ -38,7 +38,7 @@ _READ_SAMPLES = 1 << 16
 PathLike: TypeAlias = str | os.PathLike[str]
 
 
-class Codec(ModelFacts):
+class Codec(BatchCoding):
     """Speech -> codes or a `.vq` file, and back, with one model.
 
     Args:

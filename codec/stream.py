@@ -37,6 +37,9 @@ Array = TypeVar("Array", NDArray[Any], Tensor)
 class _BlockStream:
     """The common part of both directions: input that waits for its block to fill, and the state of every channel."""
 
+    _rows_at_once: int | None = None
+    """Channels that are computed together; None takes what is best for the device."""
+
     def __init__(self, model: Autoencoder, channels: int, stages: int | None, block_frames: int) -> None:
         self.model = model
         self.config = model.config
@@ -47,7 +50,7 @@ class _BlockStream:
             self.config.check_stages(stages)
         self.block_frames = _in_range("block_frames", block_frames, None)
         self.device = next(model.parameters()).device
-        self._batch = 1 if self.device.type == "cpu" else MAX_BATCH
+        self._batch = self._rows_at_once or (1 if self.device.type == "cpu" else MAX_BATCH)
         self._streams = [Stream() for _ in range(0, channels, self._batch)]
         self._waiting: Tensor | None = None
         self._caller_device: torch.device | None = None  # of the tensors pushed; None while they are numpy arrays
