@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from vqcodec import bitstream
-from vqcodec.bitstream import Packet, Summary
+from vqcodec.bitstream import Packet
 from vqcodec.errors import VqcodecError
 from vqcodec.files import STANDARD_STREAM, open_input
+from vqcodec.summary import Summary, summary_of, until_damage
 
 from .terminal.messages import FAILURE, error, explain
 
@@ -72,10 +73,10 @@ def _describe(name: str) -> tuple[dict[str, Any], str | None]:
     packets = []
     with open_input(name) as (file, shown):
         reader = bitstream.Reader(file, shown)
-        for packet in bitstream.until_damage(reader):
+        for packet in until_damage(reader):
             if reader.header.payload_coding:  # plain packing has the same to say of all packets
                 packets.append(packet)
-    summary = bitstream.summary_of(reader)
+    summary = summary_of(reader)
     damage = None if summary.damage is None else str(summary.damage)
     facts = _facts(name, summary, damage)
     if summary.header.payload_coding:

@@ -173,7 +173,7 @@ class Codec(ModelFacts):
             length = pipeline.held_by(codes.shape[-1], self.config)
         output_rate = self._output_rate(sample_rate, source_rate)
         checks.check_kept(stages, codes.shape[1])
-        decoder = self.decoder(codes.shape[0], stages=stages, texture=texture)
+        decoder = pipeline.decoder_of(self.model, codes.shape[0], stages, texture)
         plain = codes.cpu().numpy() if isinstance(codes, Tensor) else codes
         waveform = np.concatenate(list(pipeline.decode([plain], decoder, lambda: length, output_rate)), axis=-1)
         return torch.from_numpy(waveform).to(codes.device) if isinstance(codes, Tensor) else waveform
@@ -306,7 +306,7 @@ class Codec(ModelFacts):
             self._check_header(header, name)
             output_rate = self._output_rate(sample_rate, header.source_sample_rate)
             checks.check_kept(stages, header.stages)
-            decoder = self.decoder(header.channels, stages=stages, texture=texture)
+            decoder = pipeline.decoder_of(self.model, header.channels, stages, texture)
             count = Counter(output_rate, progress)
             codes = pipeline.codes_of(reader, codings.of_header(header, self._coder(header)), self.config)
             parts = pipeline.decode(codes, decoder, lambda: pipeline.length_of(reader, self.config), output_rate)
@@ -360,7 +360,7 @@ class Codec(ModelFacts):
     def _encode(
         self, blocks: Iterable[NDArray[Any]], sample_rate: int, channels: int, plan: Plan, effort: int
     ) -> Encoded:
-        checks.check_channels(channels)
+        checks.check_channels(channels, sample_rate)
         count = Counter(sample_rate)
         header = self._header(plan, sample_rate, channels)
         packets = encoding.packets(count, blocks, self.model, header, self._coder(header), plan, effort)
@@ -374,6 +374,7 @@ class Codec(ModelFacts):
 
     def _read(self, data: bytes, name: str) -> Encoded:
         reader = bitstream.Reader(io.BytesIO(data), name)
+        self._check_header(reader.header, name)
         return Encoded.from_reader(reader, self._coder(reader.header))
 
     def _coder(self, header: bitstream.Header) -> ContextCoder | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,7 +18,7 @@ PACKET_S = 5.0
 
 def packet_frames(header: bitstream.Header) -> int:
     """Frames of each packet of a file but the last: `PACKET_S`, as far as a packet holds them."""
-    return min(max(1, round(PACKET_S * header.frame_rate)), bitstream.MAX_FRAMES // 2)
+    return min(max(1, round(PACKET_S * header.frame_rate)), bitstream.max_frames(header) // 2)
 
 
 def spare_frames(header: bitstream.Header) -> int:
@@ -47,9 +46,20 @@ def decode_packets(packets: Iterable[bitstream.Packet], coding: Coding) -> Itera
     Raises:
         CorruptFile: a payload is impossible.
     """
-    remaining = iter(packets)
-    while some := list(itertools.islice(remaining, coding.packets_at_once)):
+    for some in _together(packets, coding.frames_at_once):
         yield from coding.decode([packet.payload for packet in some], [packet.frames for packet in some])
+
+
+def _together(packets: Iterable[bitstream.Packet], frames: int) -> Iterator[list[bitstream.Packet]]:
+    """Take packets of so many frames together, or a few more."""
+    some: list[bitstream.Packet] = []
+    for packet in packets:
+        some.append(packet)
+        if sum(packet.frames for packet in some) >= frames:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def regrouped(parts: Iterable[NDArray[Any]], header: bitstream.Header) -> Iterator[NDArray[Any]]:

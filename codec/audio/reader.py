@@ -14,12 +14,12 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError
+from ..header import SOURCE_RATES
 from .formats import CHUNK_SAMPLES, Place, is_file_name, name_of, reason_of
 from .resample import Resampler
 from .waveform import Waveform
 
 _UNKNOWN_LENGTH = 1 << 62
-_RATES = range(1000, 768_001)  # in Hz; beyond lie damaged headers, at an immense cost in memory
 _READABLE = "WAV, FLAC, OGG, Opus, MP3, AIFF, AU, CAF, W64 or RF64"
 
 
@@ -187,7 +187,7 @@ def _decoder(descriptor: int, name: str) -> Iterator[Any]:
             raise AudioError(f"{name} holds no samples")
         if file.frames >= _UNKNOWN_LENGTH:
             raise AudioError(f"{name} does not say how long it is; write it to a file, not a pipe, or as WAV")
-        if file.samplerate not in _RATES:
-            limits = f"{_RATES[0]} to {_RATES[-1]} samples a second can be read"
+        if file.samplerate not in SOURCE_RATES:
+            limits = f"{SOURCE_RATES[0]} to {SOURCE_RATES[-1]} samples a second can be read"
             raise AudioError(f"{name} has {file.samplerate} Hz; {limits}")
         yield file

@@ -35,13 +35,17 @@ NAMES = {PLAIN: "plain packing", VARYING: "varying stages", CONTEXT: "context co
 
 Codes: TypeAlias = NDArray[np.integer[Any]]
 
+_MOST_FRAMES = 4000
+_MOST_CODES = 1 << 20
+"""What is decoded together of context coding: the more the quicker, and the larger in memory."""
+
 
 class Coding(Protocol):
     """A payload coding, for files with one header."""
 
     @property
-    def packets_at_once(self) -> int:
-        """Packets that are best decoded together."""
+    def frames_at_once(self) -> int:
+        """Frames of the packets that are best decoded together."""
 
     def encode(self, packets: Sequence[Codes]) -> list[bytes]:
         """Codes of packets -> payloads, each by itself. Raises ValueError for codes that cannot be coded so."""
@@ -56,7 +60,7 @@ class Coding(Protocol):
 class Plain:
     """Plain packing; see `plain`."""
 
-    packets_at_once = 1
+    frames_at_once = 1
 
     def __init__(self, header: Header) -> None:
         self._header = header
@@ -82,7 +86,7 @@ class Varying:
     that are sent, in the order stage, channel, frame.
     """
 
-    packets_at_once = 1
+    frames_at_once = 1
 
     def __init__(self, header: Header) -> None:
         self._header = header
@@ -119,10 +123,9 @@ class Varying:
 class Context:
     """Context coding; see `context`."""
 
-    packets_at_once = 16
-
     def __init__(self, header: Header, coder: ContextCoder) -> None:
         self._header, self._coder = header, coder
+        self.frames_at_once = min(_MOST_FRAMES, _MOST_CODES // (header.channels * header.stages))
 
     def encode(self, packets: Sequence[Codes]) -> list[bytes]:
         return self._coder.encode([(codes.clip(0), counts_of(codes)) for codes in packets])

@@ -14,7 +14,7 @@ from random import Random
 import numpy as np
 import torch
 
-from vqcodec import Codec, Encoded, VqcodecError, bitstream, peeling, pipeline
+from vqcodec import Codec, Encoded, VqcodecError, bitstream, peeling, pipeline, summary
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
 from vqcodec.payloads import codings
@@ -66,8 +66,8 @@ def check(data: bytes) -> None:
 
 
 def _inspect(data: bytes) -> None:
-    summary = bitstream.inspect(io.BytesIO(data))
-    assert (summary.damage is None) == (summary.num_samples is not None and summary.bytes == len(data))
+    found = summary.inspect(io.BytesIO(data))
+    assert (found.damage is None) == (found.num_samples is not None and found.bytes == len(data))
 
 
 def _decode(data: bytes) -> None:
@@ -90,7 +90,7 @@ def _salvage(data: bytes) -> None:
 def _peel(data: bytes) -> None:
     reader, output = bitstream.Reader(io.BytesIO(data)), io.BytesIO()
     peeling.peel(reader, output, max(1, reader.header.stages - 1), codec().context)
-    assert bitstream.inspect(io.BytesIO(output.getvalue())).damage is None
+    assert summary.inspect(io.BytesIO(output.getvalue())).damage is None
 
 
 def mutate(data: bytes, random: Random, change: Callable[[bytes], bytes]) -> bytes:
