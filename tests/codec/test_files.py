@@ -247,7 +247,7 @@ def test_without_links_a_failure_leaves_no_empty_file(tmp_path: Path, monkeypatc
     _without_links(monkeypatch)
     monkeypatch.setattr(os, "replace", full)
     with (
-        pytest.raises(VqcodecError, match="cannot write .*out: No space left"),
+        pytest.raises(VqcodecError, match=r"cannot write .*out: No space left"),
         atomic_output(tmp_path / "out") as file,
     ):
         file.write(b"abc")

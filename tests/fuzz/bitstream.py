@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import contextlib
 import functools
 import io
 import struct
@@ -23,6 +24,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 _HEADER_BYTES, _HEAD_BYTES = 32, 10
 _STAGES, _CODES = 4, 60
+_MOST_FRAMES = 60
+"""Of all channels together: a file of many decodes as any other, and takes its time."""
 
 
 @functools.cache
@@ -58,21 +61,22 @@ def _file(header: bitstream.Header, frames: int, seed: int) -> bytes:
 
 def check(data: bytes) -> None:
     """Describe, decode, salvage and peel."""
-    for use in (_inspect, _decode, _salvage, _peel):
-        try:
-            use(data)
-        except VqcodecError as error:
-            assert str(error) and "\n" not in str(error)
-
-
-def _inspect(data: bytes) -> None:
-    found = summary.inspect(io.BytesIO(data))
+    try:
+        found = summary.inspect(io.BytesIO(data))
+    except VqcodecError as error:
+        assert "\n" not in str(error)
+        return
     assert (found.damage is None) == (found.num_samples is not None and found.bytes == len(data))
+    if found.frames * found.header.channels > _MOST_FRAMES:
+        return
+    for use in (_decode if found.damage is None else _salvage, _peel):
+        with contextlib.suppress(VqcodecError):
+            use(data)
 
 
 def _decode(data: bytes) -> None:
     encoded = Encoded.from_bytes(data, coder=codec().context)
-    waveform = codec().decode(data, sample_rate="source")
+    waveform = codec().decode(encoded, sample_rate="source")
     assert waveform.shape == (encoded.channels, encoded.num_samples)
     assert np.isfinite(waveform).all() and abs(waveform).max(initial=0) <= 1
 
