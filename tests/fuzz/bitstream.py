@@ -110,6 +110,11 @@ def mutate(data: bytes, random: Random, change: Callable[[bytes], bytes]) -> byt
     return _sealed_header(header) + b"".join(_sealed_packet(packet) for packet in packets)
 
 
+def frames_of(data: bytes) -> int:
+    """Count the frames that a file claims to have, of all channels together."""
+    return data[6] * sum(int.from_bytes(packet[:2], "little") for packet in _parts(data)[1])
+
+
 def _parts(data: bytes) -> tuple[bytes, list[bytes]]:
     """The header, and of each packet the number of frames and the payload."""
     packets, place = [], _HEADER_BYTES
