@@ -80,11 +80,11 @@ def _describe(name: str) -> tuple[dict[str, Any], str | None]:
     damage = None if summary.damage is None else str(summary.damage)
     facts = _facts(name, summary, damage)
     if summary.header.payload_coding:
-        facts |= _variable(packets, summary)
+        facts |= _variable(packets, summary, name)
     return facts, damage
 
 
-def _variable(packets: Sequence[Packet], summary: Summary) -> dict[str, Any]:
+def _variable(packets: Sequence[Packet], summary: Summary, name: str) -> dict[str, Any]:
     """The facts about codes that vary; none if they cannot be read here."""
     from vqcodec.contents import contents_of
     from vqcodec.packets import decode_packets
@@ -92,7 +92,7 @@ def _variable(packets: Sequence[Packet], summary: Summary) -> dict[str, Any]:
 
     header = summary.header
     try:
-        coding = codings.of_header(header)
+        coding = codings.of_header(header, name=name)
         contents = contents_of(decode_packets(packets, coding), coding, header)
     except VqcodecError as reason:
         return {"unread": str(reason)}

@@ -308,7 +308,7 @@ class Codec(ModelFacts):
             checks.check_kept(stages, header.stages)
             decoder = pipeline.decoder_of(self.model, header.channels, stages, texture)
             count = Counter(output_rate, progress)
-            codes = pipeline.codes_of(reader, codings.of_header(header, self._coder(header)), self.config)
+            codes = pipeline.codes_of(reader, codings.of_header(header, self._coder(header), name), self.config)
             parts = pipeline.decode(codes, decoder, lambda: pipeline.length_of(reader, self.config), output_rate)
             with audio.Writer(target, output_rate, header.channels, format=format, force=force) as writer:
                 for part in count.all_of(parts):

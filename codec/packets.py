@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import bitstream
-from .errors import CorruptFile
+from .errors import CorruptFile, ModelMismatch
 from .payloads.codings import Coding
 
 PACKET_S = 5.0
@@ -31,13 +31,14 @@ def read_packets(reader: bitstream.Reader, coding: Coding) -> Iterator[NDArray[n
 
     Raises:
         CorruptFile: the file is damaged; with `salvage` damage ends the iteration and stays in `reader.damage`.
+        ModelMismatch: it is context-coded by another model.
     """
     try:
         yield from decode_packets(reader, coding)
-    except CorruptFile as error:
+    except (CorruptFile, ModelMismatch) as error:
         if error is reader.damage:
             raise
-        raise CorruptFile(f"{reader.name}: before byte {reader.offset}: {error}") from error
+        raise type(error)(f"{reader.name}: before byte {reader.offset}: {error}") from error
 
 
 def decode_packets(packets: Iterable[bitstream.Packet], coding: Coding) -> Iterator[NDArray[np.int64]]:

@@ -139,12 +139,13 @@ class Context:
         return self._coder.costs(codes.clip(0), counts_of(codes)).astype(np.float64)
 
 
-def of_header(header: Header, coder: ContextCoder | None = None) -> Coding:
+def of_header(header: Header, coder: ContextCoder | None = None, name: str = "<stream>") -> Coding:
     """Return the payload coding that a header names.
 
     Args:
         header: of the file.
         coder: the context model, if it is at hand; otherwise that of the model that ships with this fingerprint.
+        name: of the file, for messages.
 
     Raises:
         UnsupportedVersion: the coding is unknown.
@@ -156,18 +157,18 @@ def of_header(header: Header, coder: ContextCoder | None = None) -> Coding:
         case 1:
             return Varying(header)
         case 2:
-            return Context(header, coder or _shipped_coder(header))
-    known = ", ".join(f"{number} ({name})" for number, name in NAMES.items())
-    raise UnsupportedVersion(
-        f"payload coding {header.payload_coding} is unknown, this version knows {known}; install a newer vqcodec"
-    )
+            return Context(header, coder or _shipped_coder(header, name))
+    known = ", ".join(f"{number} ({what})" for number, what in NAMES.items())
+    problem = f"payload coding {header.payload_coding} is unknown, this version knows {known}"
+    raise UnsupportedVersion(f"{name}: {problem}; install a newer vqcodec")
 
 
-def _shipped_coder(header: Header) -> ContextCoder:
+def _shipped_coder(header: Header, name: str) -> ContextCoder:
     info = registry.by_fingerprint(header.fingerprint)
     coder = None if info is None else _load_coder(info.path)
     if coder is None:
-        raise ModelMismatch(f"context-coded by a model that is needed here: {registry.whereabouts(header.fingerprint)}")
+        where = registry.whereabouts(header.fingerprint)
+        raise ModelMismatch(f"{name}: context-coded by a model that is needed here: {where}")
     return coder
 
 
