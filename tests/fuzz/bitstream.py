@@ -24,7 +24,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 _HEADER_BYTES, _HEAD_BYTES = 32, 10
 _STAGES, _CODES = 4, 60
-_MOST_FRAMES = 60
+_MOST_FRAMES = 30
 """Of all channels together: a file of many decodes as any other, and takes its time."""
 
 
@@ -60,7 +60,7 @@ def _file(header: bitstream.Header, frames: int, seed: int) -> bytes:
 
 
 def check(data: bytes) -> None:
-    """Describe, decode, salvage and peel."""
+    """Describe; then decode, salvage or peel."""
     try:
         found = summary.inspect(io.BytesIO(data))
     except VqcodecError as error:
@@ -69,7 +69,7 @@ def check(data: bytes) -> None:
     assert (found.damage is None) == (found.num_samples is not None and found.bytes == len(data))
     if found.frames * found.header.channels > _MOST_FRAMES:
         return
-    for use in (_decode if found.damage is None else _salvage, _peel):
+    for use in _USES[zlib.crc32(data) % len(_USES)]:
         with contextlib.suppress(VqcodecError):
             use(data)
 
@@ -95,6 +95,10 @@ def _peel(data: bytes) -> None:
     reader, output = bitstream.Reader(io.BytesIO(data)), io.BytesIO()
     peeling.peel(reader, output, max(1, reader.header.stages - 1), codec().context)
     assert summary.inspect(io.BytesIO(output.getvalue())).damage is None
+
+
+_USES = ((_decode,), (_decode,), (_salvage,), (_peel,))
+"""What is done with an input, by its checksum: to do all takes too long."""
 
 
 def mutate(data: bytes, random: Random, change: Callable[[bytes], bytes]) -> bytes:
