@@ -231,6 +231,7 @@ class Codec(ModelFacts):
         stages: int | None = None,
         rate: Rate | None = None,
         effort: int = DEFAULT_EFFORT,
+        strict: bool = False,
         force: bool = False,
         progress: Progress | None = None,
     ) -> FileResult:
@@ -242,11 +243,12 @@ class Codec(ModelFacts):
             bitrate_bps: bits a second and channel of the whole file in the mean, 3000 by default. It varies from frame
                 to frame, with models that can do so.
             stages, rate, effort: as in `encode`; a number of stages makes the bitrate constant.
+            strict: refuse a sound that is shorter than its file promises, instead of saying so in the result.
             force: overwrite an existing file.
             progress: called with the seconds that are done.
 
         Raises:
-            AudioError, ConfigError: as `encode`.
+            AudioError, ConfigError: as `encode`; or the sound is cut short, with `strict`.
             VqcodecError: the target exists already or cannot be written.
         """
         plan = plan_of(self.config, bitrate_bps, stages, rate, varies=True)
@@ -259,16 +261,10 @@ class Codec(ModelFacts):
             for packet, _ in packets:
                 writer.write(packet)
             checks.check_not_empty(count.samples, sound.name)
+            missing = pipeline.check_whole(sound, strict)
             writer.finish(count.samples)
-        return FileResult(
-            num_samples=count.samples,
-            duration_s=count.seconds,
-            channels=header.channels,
-            stages=header.stages,
-            bytes_in=pipeline.size_of(source),
-            bytes_out=writer.bytes_written,
-            bitrate_bps=writer.bytes_written * 8 / count.seconds,
-        )
+        written = writer.bytes_written
+        return pipeline.result_of(count, header, pipeline.size_of(source), written, written, missing)
 
     def decode_file(
         self,
@@ -313,16 +309,8 @@ class Codec(ModelFacts):
             with audio.Writer(target, output_rate, header.channels, format=format, force=force) as writer:
                 for part in count.all_of(parts):
                     writer.write(part)
-        return FileResult(
-            num_samples=count.samples,
-            duration_s=count.seconds,
-            channels=header.channels,
-            stages=header.stages,
-            bytes_in=reader.offset,
-            bytes_out=pipeline.size_of(target),
-            bitrate_bps=reader.offset * 8 / count.seconds if count.samples else 0.0,
-            damage=None if reader.damage is None else str(reader.damage),
-        )
+        damage = None if reader.damage is None else str(reader.damage)
+        return pipeline.result_of(count, header, reader.offset, pipeline.size_of(target), reader.offset, damage)
 
     def header(
         self,

@@ -17,7 +17,7 @@ from vqcodec.models.config import ModelConfig
 
 from . import audio, bitstream
 from .checks import check_channels
-from .errors import CorruptFile
+from .errors import AudioError, CorruptFile
 from .files import STANDARD_STREAM
 from .packets import read_packets
 from .payloads.codings import Coding
@@ -60,7 +60,7 @@ class FileResult:
     bitrate_bps: float
     """Bits of the whole `.vq` file per second of audio, all channels together; 0 without audio."""
     damage: str | None = None
-    """Why a salvaged file is not complete."""
+    """Why the source is not complete."""
 
 
 class Counter:
@@ -95,6 +95,37 @@ def open_sound(source: str | os.PathLike[str]) -> Iterator[audio.Reader]:
     with audio.Reader(source) as sound:
         check_channels(sound.channels, sound.sample_rate)
         yield sound
+
+
+def check_whole(sound: audio.Reader, strict: bool) -> str | None:
+    """Say what is missing of a sound that was read to its end, if anything is.
+
+    Raises:
+        AudioError: something is, and `strict` is true.
+    """
+    if sound.missing_samples <= 0:
+        return None
+    missing_s = sound.missing_samples / sound.sample_rate
+    problem = f"{sound.name} is cut short: the last {missing_s:.3f} s are missing"
+    if strict:
+        raise AudioError(problem)
+    return problem
+
+
+def result_of(
+    count: Counter, header: bitstream.Header, bytes_in: int, bytes_out: int, coded: int, damage: str | None
+) -> FileResult:
+    """Put together what came of a file; `coded` is the size of the `.vq` file."""
+    return FileResult(
+        num_samples=count.samples,
+        duration_s=count.seconds,
+        channels=header.channels,
+        stages=header.stages,
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        bitrate_bps=coded * 8 / count.seconds if count.samples else 0.0,
+        damage=damage,
+    )
 
 
 def size_of(path: str | os.PathLike[str]) -> int:
