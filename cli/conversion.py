@@ -203,7 +203,7 @@ def _run_one(file: Conversion, convert: Convert, totals: Totals, show: Callable[
 
 
 def _report_damage(file: Conversion, result: FileResult) -> None:
-    """Say what was wrong with a file that was salvaged."""
+    """Say what was wrong with a file of which only a part could be used."""
     if result.damage is not None:
         note(f"{file.source} is damaged; {result.duration_s:.1f} s of audio were saved ({result.damage})")
 

@@ -57,6 +57,9 @@ def encode(
             min=1, max=MAX_EFFORT, help=f"How hard to search for the best codes: 1 is fastest, {MAX_EFFORT} is best."
         ),
     ] = DEFAULT_EFFORT,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a file that is cut short, instead of a note.")
+    ] = False,
     model: Model = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -86,7 +89,8 @@ def encode(
         choose_stages(codec, bitrate, None, quiet)
 
     def convert(file: Conversion, progress: Callable[[float], None]) -> FileResult:
-        return codec.encode_file(file.source, file.target, rate=wish, effort=effort, force=force, progress=progress)
+        settings = {"rate": wish, "effort": effort, "strict": strict, "force": force}
+        return codec.encode_file(file.source, file.target, **settings, progress=progress)
 
     run(work, convert, lambda result: result.bytes_out, total_s, quiet)
 

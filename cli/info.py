@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from vqcodec import bitstream
-from vqcodec.bitstream import Packet, Summary
+from vqcodec.bitstream import Packet
 from vqcodec.errors import VqcodecError
 from vqcodec.files import STANDARD_STREAM, open_input
+from vqcodec.summary import Summary, summary_of, until_damage
 
 from .terminal.messages import FAILURE, error, explain
 
@@ -72,18 +73,18 @@ def _describe(name: str) -> tuple[dict[str, Any], str | None]:
     packets = []
     with open_input(name) as (file, shown):
         reader = bitstream.Reader(file, shown)
-        for packet in bitstream.until_damage(reader):
+        for packet in until_damage(reader):
             if reader.header.payload_coding:  # plain packing has the same to say of all packets
                 packets.append(packet)
-    summary = bitstream.summary_of(reader)
+    summary = summary_of(reader)
     damage = None if summary.damage is None else str(summary.damage)
     facts = _facts(name, summary, damage)
     if summary.header.payload_coding:
-        facts |= _variable(packets, summary)
+        facts |= _variable(packets, summary, name)
     return facts, damage
 
 
-def _variable(packets: Sequence[Packet], summary: Summary) -> dict[str, Any]:
+def _variable(packets: Sequence[Packet], summary: Summary, name: str) -> dict[str, Any]:
     """The facts about codes that vary; none if they cannot be read here."""
     from vqcodec.contents import contents_of
     from vqcodec.packets import decode_packets
@@ -91,7 +92,7 @@ def _variable(packets: Sequence[Packet], summary: Summary) -> dict[str, Any]:
 
     header = summary.header
     try:
-        coding = codings.of_header(header)
+        coding = codings.of_header(header, name=name)
         contents = contents_of(decode_packets(packets, coding), coding, header)
     except VqcodecError as reason:
         return {"unread": str(reason)}

@@ -80,9 +80,17 @@ def main() -> None:
     """Run the command line; the console script `vqcodec` and `python -m vqcodec` begin here."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold bytes that are not text
         sys.stdout.reconfigure(errors="backslashreplace")
-    with contextlib.suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGTERM, _terminate)
+    _heed_signals()
     app(prog_name="vqcodec")
+
+
+def _heed_signals() -> None:
+    """End in order when a signal asks for it, unless it is to be ignored, as `nohup` wants it."""
+    for name in ("SIGHUP", "SIGQUIT", "SIGTERM"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            with contextlib.suppress(ValueError):  # not in the main thread
+                signal.signal(number, _terminate)
 
 
 def _terminate(number: int, _frame: object) -> NoReturn:

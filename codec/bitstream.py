@@ -14,7 +14,7 @@ little-endian and unsigned.
      9  2  hop length in samples at the codec rate, >= 1
     11  8  fingerprint of the decoder-side weights
     19  3  codec sample rate in Hz, >= 1
-    22  3  source sample rate in Hz, >= 1
+    22  3  source sample rate in Hz, 1000..768000
     25  5  samples per channel at the source rate; all ones = unknown, see the end packet
     30  2  CRC-16 of bytes 0..29
 
@@ -36,8 +36,6 @@ import os
 import struct
 import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -52,6 +50,7 @@ __all__ = [
     "KINDS",
     "MAGIC",
     "MAJOR",
+    "MAX_CODES",
     "MAX_FRAMES",
     "MAX_SAMPLES",
     "PACKET_HEAD_BYTES",
@@ -59,23 +58,23 @@ __all__ = [
     "Header",
     "Packet",
     "Reader",
-    "Summary",
     "Writer",
     "check_peelable",
-    "inspect",
+    "max_frames",
     "peel",
-    "summary_of",
-    "until_damage",
 ]
 
 PACKET_HEAD_BYTES = 10
 END_BYTES = PACKET_HEAD_BYTES + SAMPLES_BYTES
 MAX_FRAMES = 0xFFFF
+MAX_CODES = 1 << 21
+"""Codes of a packet whose payload may be short, however many there are: with the payload codings 1 and 2."""
 
 PEELABLE = frozenset(kind.name for kind in kinds.KINDS.values() if kind.has_prefixes)
 """Kinds of codes of which the first stages alone can be decoded."""
 
 _PLAIN = 0
+_COMPRESSED = (1, 2)
 _CHUNK_BYTES = 1 << 16
 
 _PACKET_HEAD = struct.Struct("<HII")
@@ -112,8 +111,9 @@ class Writer:
 
     def write(self, packet: Packet) -> None:
         """Append a packet. Raises ValueError if it does not fit the header, or after `finish`."""
-        if not 1 <= packet.frames <= MAX_FRAMES:
-            raise ValueError(f"a packet holds 1 to {MAX_FRAMES} frames, not {packet.frames}")
+        most = max_frames(self.header)
+        if not 1 <= packet.frames <= most:
+            raise ValueError(f"a packet holds 1 to {most} frames, not {packet.frames}")
         if not _length_fits(self.header, packet.frames, len(packet.payload)):
             raise ValueError(f"{len(packet.payload)} bytes cannot be the payload of {packet.frames} frames")
         self._write(_packet_bytes(packet.frames, packet.payload))
@@ -240,59 +240,6 @@ class Reader:
         return CorruptFile(f"{where}: {there}{hint}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """The content of a file, as `inspect` returns it. Damaged files count up to the damage."""
-
-    header: Header
-    packets: int
-    """Packets that are whole, the end packet not counted."""
-    frames: int
-    num_samples: int | None
-    """Samples per channel at the source rate; None if the end packet was not reached."""
-    bytes: int
-    """Length of the header and the whole packets, the end packet included."""
-    duration_s: float
-    bitrate_bps: float
-    """Bits per second really spent: `bytes` x 8 / `duration_s`, all channels together; 0 without audio."""
-    damage: CorruptFile | None
-
-
-def inspect(file: BinaryIO, name: str = "<stream>") -> Summary:
-    """Read a file to its end, check everything that needs no model, and say what is in it.
-
-    Memory is bounded by one packet. Damage after the header is reported in the summary; a damaged
-    or foreign header raises what `Reader` raises.
-    """
-    reader = Reader(file, name)
-    for _ in until_damage(reader):
-        pass
-    return summary_of(reader)
-
-
-def until_damage(reader: Reader) -> Iterator[Packet]:
-    """Iterate over the packets of a file; damage ends them, and stays in `reader.damage`."""
-    with suppress(CorruptFile):
-        yield from reader
-
-
-def summary_of(reader: Reader) -> Summary:
-    """Say what was in a file that has been read to its end, or to where it is damaged."""
-    duration_s = reader.duration_s
-    if reader.num_samples is not None:
-        duration_s = reader.num_samples / reader.header.source_sample_rate
-    return Summary(
-        header=reader.header,
-        packets=reader.packets,
-        frames=reader.frames,
-        num_samples=reader.num_samples,
-        bytes=reader.offset,
-        duration_s=duration_s,
-        bitrate_bps=reader.offset * 8 / duration_s if duration_s else 0.0,
-        damage=reader.damage,
-    )
-
-
 def peel(reader: Reader, writer_file: BinaryIO, stages: int) -> Header:
     """Copy a file with only its first `stages` stages; needs no model. Returns the new header.
 
@@ -336,10 +283,19 @@ def _first_bits(payload: bytes, bits: int) -> bytes:
     return bytes(kept)
 
 
+def max_frames(header: Header) -> int:
+    """Count the frames that a packet of such a file may hold."""
+    if header.payload_coding in _COMPRESSED:
+        return min(MAX_FRAMES, MAX_CODES // (header.channels * header.stages))
+    return MAX_FRAMES
+
+
 def _length_fits(header: Header, frames: int, length: int) -> bool:
-    """Tell whether a packet of so many frames may have so many payload bytes."""
+    """Tell whether there may be a packet of so many frames, in so many payload bytes."""
     if frames == 0:
         return length == SAMPLES_BYTES
+    if frames > max_frames(header):
+        return False
     plain = header.payload_bytes(frames)
     if header.payload_coding == _PLAIN:
         return length == plain and length <= 0xFFFFFFFF

@@ -14,11 +14,9 @@ from vqcodec.models import registry
 from vqcodec.models.config import ModelConfig
 
 from .errors import AudioError, ConfigError, CorruptFile, ModelMismatch
-from .header import Header
+from .header import MAX_SAMPLES_PER_S, SOURCE_RATES, Header
 
 MAX_CHANNELS = 255
-
-_SAMPLE_RATES = range(1, 1 << 24)  # in Hz, as far as a header goes
 
 
 def checked_device(name: str) -> torch.device:
@@ -61,23 +59,24 @@ def checked_sample_rate(sample_rate: object) -> int:
     """Return a sample rate in Hz.
 
     Raises:
-        ConfigError: no header can hold it.
+        ConfigError: no sound of that rate can be encoded.
     """
     if (
         isinstance(sample_rate, bool)
         or not isinstance(sample_rate, int | np.integer)
-        or sample_rate not in _SAMPLE_RATES
+        or sample_rate not in SOURCE_RATES
     ):
         raise ConfigError(
-            f"a sample rate is a whole number of Hz from {_SAMPLE_RATES[0]} to {_SAMPLE_RATES[-1]}, not {sample_rate!r}"
+            f"a sample rate is a whole number of Hz from {SOURCE_RATES[0]} to {SOURCE_RATES[-1]}, not {sample_rate!r}"
         )
     return int(sample_rate)
 
 
-def check_channels(channels: int) -> None:
-    """Raise AudioError for more channels than a file holds."""
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(f"a file holds 1 to {MAX_CHANNELS} channels, not {channels}")
+def check_channels(channels: int, sample_rate: int) -> None:
+    """Raise AudioError for more channels than a file holds at this rate in Hz."""
+    most = min(MAX_CHANNELS, MAX_SAMPLES_PER_S // sample_rate)
+    if not 1 <= channels <= most:
+        raise AudioError(f"a file holds 1 to {most} channels of {sample_rate} Hz, not {channels}")
 
 
 def check_not_empty(samples: int, name: str) -> None:

@@ -186,7 +186,7 @@ class Codec(BatchCoding):
             length = pipeline.held_by(codes.shape[-1], self.config)
         output_rate = self._output_rate(sample_rate, source_rate)
         checks.check_kept(stages, codes.shape[1])
-        decoder = self.decoder(codes.shape[0], stages=stages, texture=texture)
+        decoder = pipeline.decoder_of(self.model, codes.shape[0], stages, texture)
         plain = codes.cpu().numpy() if isinstance(codes, Tensor) else codes
         waveform = np.concatenate(list(pipeline.decode([plain], decoder, lambda: length, output_rate)), axis=-1)
         return torch.from_numpy(waveform).to(codes.device) if isinstance(codes, Tensor) else waveform
@@ -244,6 +244,7 @@ class Codec(BatchCoding):
         stages: int | None = None,
         rate: Rate | None = None,
         effort: int = DEFAULT_EFFORT,
+        strict: bool = False,
         force: bool = False,
         progress: Progress | None = None,
     ) -> FileResult:
@@ -255,11 +256,12 @@ class Codec(BatchCoding):
             bitrate_bps: bits a second and channel of the whole file in the mean, 3000 by default. It varies from frame
                 to frame, with models that can do so.
             stages, rate, effort: as in `encode`; a number of stages makes the bitrate constant.
+            strict: refuse a sound that is shorter than its file promises, instead of saying so in the result.
             force: overwrite an existing file.
             progress: called with the seconds that are done.
 
         Raises:
-            AudioError, ConfigError: as `encode`.
+            AudioError, ConfigError: as `encode`; or the sound is cut short, with `strict`.
             VqcodecError: the target exists already or cannot be written.
         """
         plan = plan_of(self.config, bitrate_bps, stages, rate, varies=True)
@@ -272,16 +274,10 @@ class Codec(BatchCoding):
             for packet, _ in packets:
                 writer.write(packet)
             checks.check_not_empty(count.samples, sound.name)
+            missing = pipeline.check_whole(sound, strict)
             writer.finish(count.samples)
-        return FileResult(
-            num_samples=count.samples,
-            duration_s=count.seconds,
-            channels=header.channels,
-            stages=header.stages,
-            bytes_in=pipeline.size_of(source),
-            bytes_out=writer.bytes_written,
-            bitrate_bps=writer.bytes_written * 8 / count.seconds,
-        )
+        written = writer.bytes_written
+        return pipeline.result_of(count, header, pipeline.size_of(source), written, written, missing)
 
     def decode_file(
         self,
@@ -319,23 +315,15 @@ class Codec(BatchCoding):
             self._check_header(header, name)
             output_rate = self._output_rate(sample_rate, header.source_sample_rate)
             checks.check_kept(stages, header.stages)
-            decoder = self.decoder(header.channels, stages=stages, texture=texture)
+            decoder = pipeline.decoder_of(self.model, header.channels, stages, texture)
             count = Counter(output_rate, progress)
-            codes = pipeline.codes_of(reader, codings.of_header(header, self._coder(header)), self.config)
+            codes = pipeline.codes_of(reader, codings.of_header(header, self._coder(header), name), self.config)
             parts = pipeline.decode(codes, decoder, lambda: pipeline.length_of(reader, self.config), output_rate)
             with audio.Writer(target, output_rate, header.channels, format=format, force=force) as writer:
                 for part in count.all_of(parts):
                     writer.write(part)
-        return FileResult(
-            num_samples=count.samples,
-            duration_s=count.seconds,
-            channels=header.channels,
-            stages=header.stages,
-            bytes_in=reader.offset,
-            bytes_out=pipeline.size_of(target),
-            bitrate_bps=reader.offset * 8 / count.seconds if count.samples else 0.0,
-            damage=None if reader.damage is None else str(reader.damage),
-        )
+        damage = None if reader.damage is None else str(reader.damage)
+        return pipeline.result_of(count, header, reader.offset, pipeline.size_of(target), reader.offset, damage)
 
     def header(
         self,
@@ -373,7 +361,7 @@ class Codec(BatchCoding):
     def _encode(
         self, blocks: Iterable[NDArray[Any]], sample_rate: int, channels: int, plan: Plan, effort: int
     ) -> Encoded:
-        checks.check_channels(channels)
+        checks.check_channels(channels, sample_rate)
         count = Counter(sample_rate)
         header = self._header(plan, sample_rate, channels)
         packets = encoding.packets(count, blocks, self.model, header, self._coder(header), plan, effort)
@@ -387,6 +375,7 @@ class Codec(BatchCoding):
 
     def _read(self, data: bytes, name: str) -> Encoded:
         reader = bitstream.Reader(io.BytesIO(data), name)
+        self._check_header(reader.header, name)
         return Encoded.from_reader(reader, self._coder(reader.header))
 
     def _coder(self, header: bitstream.Header) -> ContextCoder | None:

@@ -155,7 +155,7 @@ class Encoded:
         """Read what a reader gives, to its end; `coder` and errors as in `from_bytes`."""
         header = reader.header
         nothing = np.zeros((header.channels, header.stages, 0), np.int64)
-        codes = np.concatenate([nothing, *read_packets(reader, codings.of_header(header, coder))], axis=-1)
+        codes = np.concatenate([nothing, *read_packets(reader, codings.of_header(header, coder, reader.name))], axis=-1)
         assert reader.num_samples is not None
         # What is written of it is of this version, whatever wrote the file.
         return cls(codes=codes, header=replace(header, num_samples=reader.num_samples, version=(bitstream.MAJOR, 0)))

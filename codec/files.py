@@ -6,10 +6,13 @@ Imports only errors.py, so that every other module may import it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import itertools
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -19,7 +22,13 @@ from .errors import VqcodecError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+if sys.platform != "win32":
+    import fcntl
+
 STANDARD_STREAM = "-"
+
+_TEMPORARY_PREFIX, _TEMPORARY_SUFFIX = ".vqcodec-", ".part"
+_FRESH_S = 10.0
 
 
 @contextlib.contextmanager
@@ -57,13 +66,15 @@ def open_output(target: str | os.PathLike[str], force: bool = False) -> Iterator
 def atomic_output(path: str | os.PathLike[str], force: bool = False, durable: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; rename it to `path` if the body succeeds, else remove it.
 
-    A crash or Ctrl-C leaves either the old file or the new one. Symbolic links are followed; a device
-    or a named pipe (`/dev/null`) is written directly. The mode of a new file is what the umask allows.
-    With `durable` that holds for a power cut, too, which else may leave an empty file under the name.
+    A crash or Ctrl-C leaves either the old file or the new one; what a killed process left behind is removed by the
+    next that writes into the folder. Symbolic links are followed; a device or a named pipe (`/dev/null`) is written
+    directly. The mode of a new file is what the umask allows. With `durable` that holds for a power cut, too, which
+    else may leave an empty file under the name.
 
     Raises:
-        VqcodecError: `path` is a folder, lies in a folder that does not exist or may not be written,
-            exists already while `force` is false, or the disk is full (here or during the body).
+        VqcodecError: `path` is a folder, lies in a folder that does not exist or may not be written, exists already
+            while `force` is false (if only at the end, the output is kept under a name beside it), or the disk is full
+            (here or during the body).
     """
     check_output(path, force)
     name = os.fspath(path)
@@ -72,22 +83,108 @@ def atomic_output(path: str | os.PathLike[str], force: bool = False, durable: bo
             yield output
         return
     target = Path(os.path.realpath(path))
-    temporary = target.parent / f".{os.urandom(8).hex()}.part"
-    raw = _open(temporary, "xb", name)
+    _remove_abandoned(target.parent)
+    temporary, raw = _temporary(target.parent, name)
     try:
-        with _buffered(raw) as output:
-            yield output
-            if durable:
-                with _named_errors(name):
-                    output.flush()
-                    os.fsync(output.fileno())
-        with _named_errors(name):
-            os.replace(temporary, target)
-            if durable:
-                _sync_folder(target.parent)
+        with _locked(raw):
+            with _buffered(raw) as output:
+                yield output
+                if durable:
+                    with _named_errors(name):
+                        output.flush()
+                        os.fsync(output.fileno())
+            with _named_errors(name):
+                _publish(temporary, target, force)
+                if durable:
+                    _sync_folder(target.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _publish(temporary: Path, target: Path, force: bool) -> None:
+    """Give a finished file its name. Without `force` that replaces nothing; then the file gets another name."""
+    if force:
+        os.replace(temporary, target)
+        return
+    try:
+        _move(temporary, target)
+    except FileExistsError:
+        kept = _beside(temporary, target)
+        problem = f"{target} exists already, and appeared only meanwhile; this output is kept as {kept.name}"
+        raise VqcodecError(f"{problem}; add --force to overwrite") from None
+
+
+def _move(temporary: Path, target: Path) -> None:
+    """Rename a file; FileExistsError if there is one of that name, however late it came."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # a file system without links: nobody else can take a name that is taken
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        try:
+            os.replace(temporary, target)
+        except OSError:
+            os.unlink(target)
+            raise
+    else:
+        temporary.unlink()
+
+
+def _beside(temporary: Path, target: Path) -> Path:
+    """Give a file the first free name of `target` with a number."""
+    for number in itertools.count(1):
+        kept = target.with_name(f"{target.stem}-{number}{target.suffix}")
+        with contextlib.suppress(FileExistsError):
+            _move(temporary, kept)
+            return kept
+    raise AssertionError
+
+
+# Temporary files. Their writers hold a lock, which ends with the process, whatever ends that.
+
+
+def _temporary(folder: Path, name: str) -> tuple[Path, _NamedFile]:
+    """Open a new temporary file; `name` is that of the target, for messages."""
+    path = folder / f"{_TEMPORARY_PREFIX}{os.urandom(8).hex()}{_TEMPORARY_SUFFIX}"
+    return path, _open(path, "xb", name)
+
+
+@contextlib.contextmanager
+def _locked(file: _NamedFile) -> Iterator[None]:
+    """Lock a file until the body ends, though the file be closed before; without effect where there are no locks."""
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.dup(file.fileno())
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@functools.cache
+def _remove_abandoned(folder: Path) -> None:
+    """Remove this user's temporary files in a folder whose writers are gone, once in the life of a process."""
+    if sys.platform == "win32":
+        return
+    for path in folder.glob(f"{_TEMPORARY_PREFIX}*{_TEMPORARY_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _is_old(os.fstat(descriptor)):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _is_old(facts: os.stat_result) -> bool:
+    """Tell whether a file is this user's, and too old for its writer not to have locked it yet."""
+    return stat.S_ISREG(facts.st_mode) and facts.st_uid == os.geteuid() and time.time() - facts.st_mtime > _FRESH_S
 
 
 def _sync_folder(folder: Path) -> None:

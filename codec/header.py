@@ -20,6 +20,12 @@ SAMPLES_BYTES = 5
 KINDS = {kind.number: kind.name for kind in kinds.KINDS.values() if kind.number is not None}
 """The kinds of codes, by their number in the header."""
 
+SOURCE_RATES = range(1_000, 768_001)
+"""Rates in Hz of the sounds that can be encoded. Beyond lie damaged headers, at an immense cost of memory."""
+
+MAX_SAMPLES_PER_S = 1 << 24
+"""The most that channels and source rate may make together."""
+
 _UNKNOWN_SAMPLES = (1 << 40) - 1
 
 _HEADER_START = struct.Struct("<3sBBBBBBH8s")  # bytes 0..18; u24 and u40 are beyond struct
@@ -33,7 +39,7 @@ _RANGES = {
     "bits_per_code": (1, 16),
     "hop_length": (1, 0xFFFF),
     "sample_rate": (1, 0xFFFFFF),
-    "source_sample_rate": (1, 0xFFFFFF),
+    "source_sample_rate": (SOURCE_RATES[0], SOURCE_RATES[-1]),
 }
 
 
@@ -66,6 +72,8 @@ class Header:
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"{field} must be {low} to {high}, not {value}")
+        if self.channels * self.source_sample_rate > MAX_SAMPLES_PER_S:
+            raise ValueError(f"{self.channels} channels of {self.source_sample_rate} Hz are too much for a file")
         if self.kind not in KINDS.values():
             raise ValueError(f"kind must be one of {', '.join(KINDS.values())}, not {self.kind!r}")
         if len(self.fingerprint) != 8:

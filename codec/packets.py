@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import bitstream
-from .errors import CorruptFile
+from .errors import CorruptFile, ModelMismatch
 from .payloads.codings import Coding
 
 PACKET_S = 5.0
@@ -19,7 +18,7 @@ PACKET_S = 5.0
 
 def packet_frames(header: bitstream.Header) -> int:
     """Frames of each packet of a file but the last: `PACKET_S`, as far as a packet holds them."""
-    return min(max(1, round(PACKET_S * header.frame_rate)), bitstream.MAX_FRAMES // 2)
+    return min(max(1, round(PACKET_S * header.frame_rate)), bitstream.max_frames(header) // 2)
 
 
 def spare_frames(header: bitstream.Header) -> int:
@@ -32,13 +31,14 @@ def read_packets(reader: bitstream.Reader, coding: Coding) -> Iterator[NDArray[n
 
     Raises:
         CorruptFile: the file is damaged; with `salvage` damage ends the iteration and stays in `reader.damage`.
+        ModelMismatch: it is context-coded by another model.
     """
     try:
         yield from decode_packets(reader, coding)
-    except CorruptFile as error:
+    except (CorruptFile, ModelMismatch) as error:
         if error is reader.damage:
             raise
-        raise CorruptFile(f"{reader.name}: before byte {reader.offset}: {error}") from error
+        raise type(error)(f"{reader.name}: before byte {reader.offset}: {error}") from error
 
 
 def decode_packets(packets: Iterable[bitstream.Packet], coding: Coding) -> Iterator[NDArray[np.int64]]:
@@ -47,9 +47,20 @@ def decode_packets(packets: Iterable[bitstream.Packet], coding: Coding) -> Itera
     Raises:
         CorruptFile: a payload is impossible.
     """
-    remaining = iter(packets)
-    while some := list(itertools.islice(remaining, coding.packets_at_once)):
+    for some in _together(packets, coding.frames_at_once):
         yield from coding.decode([packet.payload for packet in some], [packet.frames for packet in some])
+
+
+def _together(packets: Iterable[bitstream.Packet], frames: int) -> Iterator[list[bitstream.Packet]]:
+    """Take packets of so many frames together, or a few more."""
+    some: list[bitstream.Packet] = []
+    for packet in packets:
+        some.append(packet)
+        if sum(packet.frames for packet in some) >= frames:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def regrouped(parts: Iterable[NDArray[Any]], header: bitstream.Header) -> Iterator[NDArray[Any]]:

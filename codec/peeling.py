@@ -41,7 +41,7 @@ def peel(reader: Reader, output: BinaryIO, stages: int, coder: ContextCoder | No
     """
     check_peelable(reader.header, stages, reader.name)
     old, new = reader.header, replace(reader.header, stages=stages)
-    before, after = codings.of_header(old, coder), codings.of_header(new, coder)
+    before, after = codings.of_header(old, coder, reader.name), codings.of_header(new, coder)
     writer = Writer(output, new)
     for codes in read_packets(reader, before):
         [payload] = after.encode([codes[:, :stages]])
@@ -71,7 +71,7 @@ def peel_to(reader: Reader, output: BinaryIO, bitrate_bps: float, coder: Context
     """
     old = reader.header
     check_peelable(old, old.stages, reader.name)
-    packets = list(read_packets(reader, codings.of_header(old, coder)))
+    packets = list(read_packets(reader, codings.of_header(old, coder, reader.name)))
     assert reader.num_samples is not None
     allowed = bitrate_bps * old.channels * reader.num_samples / old.source_sample_rate / 8
     best = least = _peeled(packets, old, 1 if old.payload_coding == 0 else 0, coder)

@@ -12,18 +12,23 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
 
 from . import audio, bitstream
 from .checks import check_channels
-from .errors import CorruptFile
+from .errors import AudioError, CorruptFile
 from .files import STANDARD_STREAM
 from .packets import read_packets
 from .payloads.codings import Coding
-from .stream import StreamDecoder, StreamEncoder
+from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
 
 Progress: TypeAlias = Callable[[float], None]
 """A function that is called now and then with the seconds of audio that are done."""
+
+
+BLOCK_SAMPLES = 1 << 21
+"""Samples of all channels together that are decoded or resampled at once: 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class FileResult:
     bitrate_bps: float
     """Bits of the whole `.vq` file per second of audio, all channels together; 0 without audio."""
     damage: str | None = None
-    """Why a salvaged file is not complete."""
+    """Why the source is not complete."""
 
 
 class Counter:
@@ -88,13 +93,50 @@ def open_sound(source: str | os.PathLike[str]) -> Iterator[audio.Reader]:
         AudioError: it cannot be read, or has too many channels.
     """
     with audio.Reader(source) as sound:
-        check_channels(sound.channels)
+        check_channels(sound.channels, sound.sample_rate)
         yield sound
+
+
+def check_whole(sound: audio.Reader, strict: bool) -> str | None:
+    """Say what is missing of a sound that was read to its end, if anything is.
+
+    Raises:
+        AudioError: something is, and `strict` is true.
+    """
+    if sound.missing_samples <= 0:
+        return None
+    missing_s = sound.missing_samples / sound.sample_rate
+    problem = f"{sound.name} is cut short: the last {missing_s:.3f} s are missing"
+    if strict:
+        raise AudioError(problem)
+    return problem
+
+
+def result_of(
+    count: Counter, header: bitstream.Header, bytes_in: int, bytes_out: int, coded: int, damage: str | None
+) -> FileResult:
+    """Put together what came of a file; `coded` is the size of the `.vq` file."""
+    return FileResult(
+        num_samples=count.samples,
+        duration_s=count.seconds,
+        channels=header.channels,
+        stages=header.stages,
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        bitrate_bps=coded * 8 / count.seconds if count.samples else 0.0,
+        damage=damage,
+    )
 
 
 def size_of(path: str | os.PathLike[str]) -> int:
     """Return the bytes of a file, 0 for standard input or output."""
     return 0 if os.fspath(path) == STANDARD_STREAM else Path(path).stat().st_size
+
+
+def decoder_of(model: Autoencoder, channels: int, stages: int | None, texture: float) -> StreamDecoder:
+    """Begin a stream for a file, in smaller blocks where many channels make them large; errors as `StreamDecoder`."""
+    frames = max(1, min(BLOCK_FRAMES, BLOCK_SAMPLES // (model.config.hop_length * channels)))
+    return StreamDecoder(model, channels, stages=stages, block_frames=frames, texture=texture)
 
 
 def encode(blocks: Iterable[NDArray[Any]], sample_rate: int, encoder: StreamEncoder) -> Iterator[Any]:
@@ -119,15 +161,33 @@ def decode(
     given, held = 0, None
     for part in _pieces(parts, decoder.block_frames):
         if held is not None:
-            waveform = resampler.push(decoder.push(held))
-            given += waveform.shape[-1]
-            yield waveform
+            for waveform in _resampled(decoder.push(held), resampler):
+                given += waveform.shape[-1]
+                yield waveform
         held = part
     end = length()
     decoder.num_samples = end.at(codec_rate)
-    rest = [] if held is None else [resampler.push(decoder.push(held))]
-    rest += [resampler.push(decoder.flush()), resampler.flush()]
-    yield np.concatenate(rest, axis=-1)[:, : end.at(sample_rate) - given]
+    left = end.at(sample_rate) - given
+    for waveform in _rest(held, decoder, resampler):
+        yield waveform[:, :left]
+        left = max(0, left - waveform.shape[-1])
+
+
+def _rest(
+    held: NDArray[np.int64] | None, decoder: StreamDecoder, resampler: audio.Resampler
+) -> Iterator[NDArray[np.float32]]:
+    """Decode the last codes, and take out what decoder and resampler still hold."""
+    if held is not None:
+        yield from _resampled(decoder.push(held), resampler)
+    yield from _resampled(decoder.flush(), resampler)
+    yield resampler.flush()
+
+
+def _resampled(waveform: NDArray[np.float32], resampler: audio.Resampler) -> Iterator[NDArray[np.float32]]:
+    """Resample a waveform [channel, sample] in parts, as a much higher rate makes it much longer."""
+    size = max(1, BLOCK_SAMPLES * resampler.source_rate // (resampler.target_rate * resampler.channels))
+    for start in range(0, waveform.shape[-1], size):
+        yield resampler.push(waveform[:, start : start + size])
 
 
 def codes_of(reader: bitstream.Reader, coding: Coding, config: ModelConfig) -> Iterator[NDArray[np.int64]]:

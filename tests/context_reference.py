@@ -6,12 +6,13 @@ With `kind` float64 the same runs in floating point, where every number is a who
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.models.context.store import ContextModel
+if TYPE_CHECKING:
+    from vqcodec.models.context.store import ContextModel
 
 
 class Reference:
@@ -31,19 +32,26 @@ class Reference:
         total = head = np.zeros(self.config.latent_dim, np.int64)
         before = self.config.num_stages + 1
         for frame, count in enumerate(counts):
-            x = self._trunk(np.concatenate([total, head]).clip(-511, 511), before)
-            found = [self._distribution(self._count_logits(x)[: len(codes) + 1])]
+            x = self.trunk(np.concatenate([total, head]).clip(-511, 511), before)
+            found = [self.count_shares(x, len(codes))]
             total = head = np.zeros(self.config.latent_dim, np.int64)
             for stage in range(count):
-                logits = self._stage_logits(stage, x, int(count), total.clip(-511, 511))
-                found.append(self._distribution(logits))
+                found.append(self.code_shares(stage, x, int(count), total.clip(-511, 511)))
                 total = total + self.vectors[stage][codes[stage, frame]]
                 if stage < 2:
                     head = total
             before = int(count)
             yield found
 
-    def _trunk(self, sums: NDArray[Any], before: int) -> NDArray[Any]:
+    def count_shares(self, x: NDArray[Any], stages: int) -> NDArray[np.int64]:
+        """Frequencies of the count, up to `stages`."""
+        return self._distribution(self._count_logits(x)[: stages + 1])
+
+    def code_shares(self, stage: int, x: NDArray[Any], count: int, partial: NDArray[Any]) -> NDArray[np.int64]:
+        """Frequencies of the code of a stage; `partial` is the sum of the vectors before."""
+        return self._distribution(self._stage_logits(stage, x, count, partial))
+
+    def trunk(self, sums: NDArray[Any], before: int) -> NDArray[Any]:
         t = self.tensors
         x = t["input.weight"] @ sums.astype(self.kind) + t["input.table"][before]
         x = self._shifted(x, t["input.shift"][0]).clip(-511, 511)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 import soundfile
 
 from ..errors import AudioError
+from ..header import SOURCE_RATES
 from .formats import CHUNK_SAMPLES, Place, is_file_name, name_of, reason_of
 from .resample import Resampler
 from .waveform import Waveform
 
 _UNKNOWN_LENGTH = 1 << 62
-_RATES = range(1000, 768_001)  # in Hz; beyond lie damaged headers, at an immense cost in memory
+_UNKNOWN_FORMAT = 1  # of libsndfile's errors
+_LENGTHS = re.compile(r"^ *(?:data|Data Size|SSND|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.M)
+_LEAST_UNKNOWN_BYTES = 0x7FFF0000  # what programs write into a pipe, whose length they do not know
+_HEAD_BYTES = 1 << 16
+_TAG_HEAD_BYTES = 10
 _READABLE = "WAV, FLAC, OGG, Opus, MP3, AIFF, AU, CAF, W64 or RF64"
 
 
@@ -61,6 +67,9 @@ class Reader:
             descriptor = stack.enter_context(_readable_descriptor(source, self.name))
             self._file = stack.enter_context(_decoder(descriptor, self.name))
             self._stack = stack.pop_all()
+        self._position = 0
+        self.missing_samples = _missing(self._file)
+        """Samples per channel that the file promises and does not have: it was cut, or shrinks while it is read."""
 
     def __enter__(self) -> Reader:
         return self
@@ -113,6 +122,8 @@ class Reader:
             for first in range(0, chunk.shape[1], block_samples):
                 yield chunk[:, first : first + block_samples]
             start += chunk.shape[1]
+        if self.format != "MP3":  # whose length is an estimate
+            self.missing_samples += self.num_samples - start
 
     def read(self, start: int, samples: int) -> Waveform:
         """Read `[channel, samples]` from sample `start` on; less where the file ends.
@@ -120,17 +131,19 @@ class Reader:
         In Ogg Vorbis libsndfile's seeking may miss the place by some hundredths of a second.
 
         Raises:
-            AudioError: `start` lies outside, or the file is damaged or holds NaN or infinity there.
+            AudioError: `start` lies outside, or the file is damaged or holds NaN or infinity there, or cannot be read
+                but from its start to its end (GSM 6.10).
         """
         if not 0 <= start <= self.num_samples:
             raise AudioError(f"{self.name} has {self.num_samples} samples; sample {start} does not exist")
         try:
-            if start != self._file.tell():
+            if start != self._position:
                 self._file.seek(start)
             values = self._file.read(samples, dtype="float32", always_2d=True)  # [sample, channel]
         except soundfile.SoundFileError as error:
             place = f"within {samples / self.sample_rate:.3f} s after {start / self.sample_rate:.3f} s"
             raise AudioError(f"{self.name} is damaged or cut short {place} ({reason_of(error)})") from error
+        self._position = start + len(values)
         self._check_finite(values, start)
         return np.ascontiguousarray(np.clip(values, -1.0, 1.0, out=values).T)  # [channel, sample]
 
@@ -151,7 +164,7 @@ def _readable_descriptor(source: Place, name: str) -> Iterator[int]:
             else:
                 stream = sys.stdin.buffer if isinstance(source, str | os.PathLike) else source
             if not _starts_on_disk(stream):
-                stream = stack.enter_context(_spooled(stream))
+                stream = stack.enter_context(_spooled(stream, name))
             os.lseek(stream.fileno(), 0, os.SEEK_SET)
         except (OSError, ValueError) as error:
             raise AudioError(f"cannot read {name}: {reason_of(error)}") from error
@@ -166,11 +179,52 @@ def _starts_on_disk(stream: BinaryIO) -> bool:
 
 
 @contextlib.contextmanager
-def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
+def _spooled(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """Copy a stream to a file, unless its beginning says already that it is no sound: it may have no end."""
     with tempfile.TemporaryFile() as spool:
+        _copy(stream, spool, _HEAD_BYTES)
+        spool.seek(0)
+        _copy(stream, spool, _tag_bytes(spool.read(_TAG_HEAD_BYTES)))
+        spool.flush()
+        _check_known(spool.fileno(), name)
+        spool.seek(0, os.SEEK_END)
         shutil.copyfileobj(stream, spool)
         spool.flush()
         yield cast(BinaryIO, spool)
+
+
+def _copy(stream: BinaryIO, spool: IO[bytes], count: int) -> None:
+    """Append so many bytes, or what there is."""
+    spool.seek(0, os.SEEK_END)
+    while count and (data := stream.read(min(count, _HEAD_BYTES))):
+        count -= spool.write(data)
+
+
+def _tag_bytes(head: bytes) -> int:
+    """Length of the ID3 tag before an MP3, which may hold pictures; 0 without one."""
+    size = 0
+    for byte in head[6:]:
+        size = size << 7 | byte & 0x7F
+    return size if head.startswith(b"ID3") else 0
+
+
+def _check_known(descriptor: int, name: str) -> None:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    try:
+        soundfile.SoundFile(descriptor, closefd=False).close()
+    except soundfile.LibsndfileError as error:
+        if error.code == _UNKNOWN_FORMAT:
+            raise AudioError(f"{name} is not a sound file that can be read; it should be {_READABLE}") from error
+    except (soundfile.SoundFileError, TypeError):
+        pass  # known, but not whole yet
+
+
+def _missing(file: Any) -> int:
+    """Samples per channel that are missing at the end of a file, by what libsndfile says of the lengths in it."""
+    for promised, there in _LENGTHS.findall(file.extra_info):
+        if int(there) < int(promised) < _LEAST_UNKNOWN_BYTES:
+            return int(file.frames) * (int(promised) - int(there)) // max(1, int(there))
+    return 0
 
 
 @contextlib.contextmanager
@@ -187,7 +241,7 @@ def _decoder(descriptor: int, name: str) -> Iterator[Any]:
             raise AudioError(f"{name} holds no samples")
         if file.frames >= _UNKNOWN_LENGTH:
             raise AudioError(f"{name} does not say how long it is; write it to a file, not a pipe, or as WAV")
-        if file.samplerate not in _RATES:
-            limits = f"{_RATES[0]} to {_RATES[-1]} samples a second can be read"
+        if file.samplerate not in SOURCE_RATES:
+            limits = f"{SOURCE_RATES[0]} to {SOURCE_RATES[-1]} samples a second can be read"
             raise AudioError(f"{name} has {file.samplerate} Hz; {limits}")
         yield file

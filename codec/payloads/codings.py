@@ -35,13 +35,17 @@ NAMES = {PLAIN: "plain packing", VARYING: "varying stages", CONTEXT: "context co
 
 Codes: TypeAlias = NDArray[np.integer[Any]]
 
+_MOST_FRAMES = 4000
+_MOST_CODES = 1 << 20
+"""What is decoded together of context coding: the more the quicker, and the larger in memory."""
+
 
 class Coding(Protocol):
     """A payload coding, for files with one header."""
 
     @property
-    def packets_at_once(self) -> int:
-        """Packets that are best decoded together."""
+    def frames_at_once(self) -> int:
+        """Frames of the packets that are best decoded together."""
 
     def encode(self, packets: Sequence[Codes]) -> list[bytes]:
         """Codes of packets -> payloads, each by itself. Raises ValueError for codes that cannot be coded so."""
@@ -56,7 +60,7 @@ class Coding(Protocol):
 class Plain:
     """Plain packing; see `plain`."""
 
-    packets_at_once = 1
+    frames_at_once = 1
 
     def __init__(self, header: Header) -> None:
         self._header = header
@@ -82,7 +86,7 @@ class Varying:
     that are sent, in the order stage, channel, frame.
     """
 
-    packets_at_once = 1
+    frames_at_once = 1
 
     def __init__(self, header: Header) -> None:
         self._header = header
@@ -119,10 +123,9 @@ class Varying:
 class Context:
     """Context coding; see `context`."""
 
-    packets_at_once = 16
-
     def __init__(self, header: Header, coder: ContextCoder) -> None:
         self._header, self._coder = header, coder
+        self.frames_at_once = min(_MOST_FRAMES, _MOST_CODES // (header.channels * header.stages))
 
     def encode(self, packets: Sequence[Codes]) -> list[bytes]:
         return self._coder.encode([(codes.clip(0), counts_of(codes)) for codes in packets])
@@ -136,12 +139,13 @@ class Context:
         return self._coder.costs(codes.clip(0), counts_of(codes)).astype(np.float64)
 
 
-def of_header(header: Header, coder: ContextCoder | None = None) -> Coding:
+def of_header(header: Header, coder: ContextCoder | None = None, name: str = "<stream>") -> Coding:
     """Return the payload coding that a header names.
 
     Args:
         header: of the file.
         coder: the context model, if it is at hand; otherwise that of the model that ships with this fingerprint.
+        name: of the file, for messages.
 
     Raises:
         UnsupportedVersion: the coding is unknown.
@@ -153,18 +157,18 @@ def of_header(header: Header, coder: ContextCoder | None = None) -> Coding:
         case 1:
             return Varying(header)
         case 2:
-            return Context(header, coder or _shipped_coder(header))
-    known = ", ".join(f"{number} ({name})" for number, name in NAMES.items())
-    raise UnsupportedVersion(
-        f"payload coding {header.payload_coding} is unknown, this version knows {known}; install a newer vqcodec"
-    )
+            return Context(header, coder or _shipped_coder(header, name))
+    known = ", ".join(f"{number} ({what})" for number, what in NAMES.items())
+    problem = f"payload coding {header.payload_coding} is unknown, this version knows {known}"
+    raise UnsupportedVersion(f"{name}: {problem}; install a newer vqcodec")
 
 
-def _shipped_coder(header: Header) -> ContextCoder:
+def _shipped_coder(header: Header, name: str) -> ContextCoder:
     info = registry.by_fingerprint(header.fingerprint)
     coder = None if info is None else _load_coder(info.path)
     if coder is None:
-        raise ModelMismatch(f"context-coded by a model that is needed here: {registry.whereabouts(header.fingerprint)}")
+        where = registry.whereabouts(header.fingerprint)
+        raise ModelMismatch(f"{name}: context-coded by a model that is needed here: {where}")
     return coder
 
 

@@ -30,7 +30,8 @@ _ROWS_AT_ONCE = 512
 """Distributions that the encoder computes at a time: few enough for the processor's cache."""
 
 _PACKETS_AT_ONCE = 64
-"""Packets that are decoded side by side."""
+_CHANNELS_AT_ONCE = 256
+"""Packets, and channels of all of them, that are decoded side by side."""
 
 Integers: TypeAlias = NDArray[np.int64]
 
@@ -115,16 +116,15 @@ class ContextCoder:
         self._check_stages(stages)
         results: list[tuple[Integers, Integers]] = [_nothing()] * len(payloads)
         order = sorted(range(len(payloads)), key=lambda index: -frames[index])
-        for begin in range(0, len(order), _PACKETS_AT_ONCE):
-            group = order[begin : begin + _PACKETS_AT_ONCE]
+        at_once = min(_PACKETS_AT_ONCE, max(1, _CHANNELS_AT_ONCE // channels))
+        for begin in range(0, len(order), at_once):
+            group = order[begin : begin + at_once]
             sizes = [frames[index] for index in group]
-            codes = np.zeros((sizes[0], len(group), channels, stages), np.int64)
-            counts = np.zeros((sizes[0], len(group), channels), np.int64)
+            for index, size in zip(group, sizes, strict=True):
+                results[index] = np.zeros((channels, stages, size), np.int64), np.zeros((channels, size), np.int64)
             for frame, step in enumerate(self._steps([payloads[index] for index in group], sizes, channels, stages)):
-                codes[frame, : len(step[0])], counts[frame, : len(step[1])] = step
-            for place, index in enumerate(group):
-                own = codes[: sizes[place], place], counts[: sizes[place], place]
-                results[index] = (own[0].transpose(1, 2, 0).copy(), own[1].T.copy())
+                for index, codes, counts in zip(group, *step, strict=False):  # of those packets that are so long
+                    results[index][0][..., frame], results[index][1][:, frame] = codes, counts
         return results
 
     def frames(self, payload: bytes, frames: int, channels: int, stages: int) -> Iterator[tuple[Integers, Integers]]:

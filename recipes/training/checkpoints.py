@@ -62,8 +62,6 @@ def write(run: Path, name: str, state: dict[str, Any]) -> None:
     path = run / "checkpoints" / name
     try:
         path.parent.mkdir(exist_ok=True)
-        for leftover in path.parent.glob(".*.part"):  # of a process that was killed
-            leftover.unlink()
         with atomic_output(path, force=True, durable=True) as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:

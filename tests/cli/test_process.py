@@ -156,7 +156,10 @@ def test_a_reader_that_has_enough(vq: Path) -> None:
         assert errors == ""
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)],
+)
 def test_signals_leave_nothing_behind(long_speech: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
     with start("encode", long_speech, tmp_path / "a.vq", "--model", MODEL) as process:
         until = time.monotonic() + 120
@@ -167,6 +170,17 @@ def test_signals_leave_nothing_behind(long_speech: Path, tmp_path: Path, number:
     assert process.returncode == code, errors.decode()
     assert b"Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As nohup wants it."""
+    program = (
+        "import signal; from vqcodec.cli import main; main._heed_signals();"
+        "print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, signal.getsignal(signal.SIGQUIT) is main._terminate)"
+    )
+    command = ["sh", "-c", 'trap "" HUP; exec "$0" "$@"', sys.executable, "-c", program]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == "True True\n"
 
 
 @pytest.mark.parametrize(("options", "variable", "threads"), [([], None, 1), (["--threads", "2"], "1", 2)])

@@ -19,10 +19,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqcodec.bitstream import HEADER_BYTES, KINDS, MAX_SAMPLES, PEELABLE, Header, Packet, Reader, Writer, inspect, peel
+from vqcodec.bitstream import (
+    HEADER_BYTES,
+    KINDS,
+    MAX_CODES,
+    MAX_SAMPLES,
+    PEELABLE,
+    Header,
+    Packet,
+    Reader,
+    Writer,
+    peel,
+)
 from vqcodec.errors import ConfigError, CorruptFile, NotVqcodecFile, UnsupportedVersion, VqcodecError
 from vqcodec.models import kinds
+from vqcodec.packets import packet_frames, spare_frames
 from vqcodec.payloads.plain import pack, payload_bytes, unpack
+from vqcodec.summary import inspect
 
 FORMAT = Path(__file__).resolve().parents[2] / "docs" / "FORMAT.md"
 
@@ -42,7 +55,7 @@ headers = st.builds(
     Header,
     fingerprint=st.binary(min_size=8, max_size=8),
     sample_rate=st.integers(1, 0xFFFFFF),
-    source_sample_rate=st.integers(1, 0xFFFFFF),
+    source_sample_rate=st.integers(1000, (1 << 24) // 255),
     channels=st.integers(1, 255),
     num_samples=st.none() | st.integers(0, MAX_SAMPLES),
     hop_length=st.integers(1, 0xFFFF),
@@ -150,7 +163,8 @@ def test_both_modules_agree_on_the_length_of_a_payload(header: Header, frames: i
         {"fingerprint": b"1234567"},
         {"sample_rate": 0},
         {"sample_rate": 1 << 24},
-        {"source_sample_rate": 0},
+        {"source_sample_rate": 999},
+        {"source_sample_rate": 768_001},
         {"channels": 0},
         {"channels": 256},
         {"stages": 0},
@@ -551,6 +565,25 @@ def test_payload_of_an_unknown_coding_can_be_checked_but_is_bounded() -> None:
         list(reader_of(header.to_bytes() + raw_packet(8, bytes(most + 1))))
 
 
+@pytest.mark.parametrize("coding", [1, 2])
+def test_codes_that_may_take_no_bytes_are_bounded(coding: int) -> None:
+    header = replace(SMALL, channels=100, stages=200, payload_coding=coding)
+    most = MAX_CODES // (100 * 200)
+    data = file_of(header, [Packet(most, b"x")], 6_000)
+    assert list(reader_of(data)) == [Packet(most, b"x")]
+    with pytest.raises(CorruptFile, match=rf"impossible packet \({most + 1} frames in 1 bytes\)"):
+        list(reader_of(header.to_bytes() + raw_packet(most + 1, b"x")))
+    with pytest.raises(ValueError, match=f"1 to {most} frames"):
+        file_of(header, [Packet(most + 1, b"x")], 6_000)
+    assert packet_frames(header) + spare_frames(header) <= most
+
+
+def test_channels_and_rate_are_bounded_together() -> None:
+    assert replace(SMALL, channels=21, source_sample_rate=768_000).channels == 21
+    with pytest.raises(ValueError, match="22 channels of 768000 Hz are too much"):
+        replace(SMALL, channels=22, source_sample_rate=768_000)
+
+
 def test_the_kind_of_codes_is_the_upper_half_of_byte_5() -> None:
     assert {kind: replace(SMALL, kind=kind, payload_coding=3).to_bytes()[5] for kind in KINDS.values()} == {
         "rvq": 0x03,
@@ -796,16 +829,16 @@ def test_check_values_of_the_format_page() -> None:
 
 def test_an_end_packet_of_more_samples_than_a_file_can_have() -> None:
     """They would fit into the frames: a second of this codec is a single sample of the source."""
-    header = replace(DEFAULT, num_samples=None, sample_rate=1, source_sample_rate=0xFFFFFF, hop_length=0xFFFF)
+    header = replace(DEFAULT, num_samples=None, sample_rate=1, source_sample_rate=768_000, hop_length=0xFFFF)
     file = io.BytesIO()
     writer = Writer(file, header)
-    for packet in some_packets(header, 2):
+    for packet in some_packets(header, 22):
         writer.write(packet)
     length = (1 << 40) - 1
     head = struct.pack("<HI", 0, 5)
     body = length.to_bytes(5, "little")
     data = file.getvalue() + head + zlib.crc32(head + body).to_bytes(4, "little") + body
-    assert header.codec_samples(length) < 2 * header.hop_length
+    assert header.codec_samples(length) < 22 * header.hop_length
     with pytest.raises(CorruptFile, match="more than a file can have"):
         list(reader_of(data))
 

@@ -1,5 +1,6 @@
 """`Codec` and `Encoded`: waveforms, codes, bytes and files, in every direction."""
 
+import binascii
 import io
 import os
 import re
@@ -173,6 +174,11 @@ def test_hard_sounds(sound: NDArray[np.float32]) -> None:
     assert np.isfinite(decoded).all()
 
 
+def test_too_many_channels_for_their_rate() -> None:
+    with pytest.raises(AudioError, match="1 to 21 channels of 768000 Hz, not 22"):
+        CODEC.encode(np.zeros((22, 10)), 768_000)
+
+
 def test_beyond_full_scale_is_clipped() -> None:
     loud = CODEC.encode(VOICE * 100, 8000)
     assert np.array_equal(loud.codes, CODEC.encode(np.clip(VOICE * 100, -1, 1), 8000).codes)
@@ -217,7 +223,7 @@ def test_impossible_settings(settings: dict[str, Any], message: str) -> None:
 
 def test_rates_of_the_output() -> None:
     encoded = CODEC.encode(VOICE)
-    for rate in (0, -1, 1.5, True, "target", 1 << 24):
+    for rate in (0, -1, 1.5, True, "target", 999, 768_001):
         with pytest.raises(ConfigError, match="sample rate"):
             CODEC.decode(encoded, sample_rate=rate)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="bare codes"):
@@ -232,6 +238,16 @@ def test_bare_codes_of_another_shape() -> None:
 
 
 # Bytes.
+
+
+def test_the_model_is_looked_at_before_the_codes() -> None:
+    """A file of another model is refused before any of it is unpacked, even if it is damaged as well."""
+    data = bytearray(CODEC.encode(VOICE).to_bytes())
+    data[11] ^= 1
+    data[30:32] = binascii.crc_hqx(bytes(data[:30]), 0xFFFF).to_bytes(2, "little")
+    data[60] ^= 1
+    with pytest.raises(ModelMismatch):
+        CODEC.decode(bytes(data))
 
 
 def test_bytes_round_trip() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vqcodec.errors import VqcodecError
-from vqcodec.files import atomic_output, check_output, open_output
+from vqcodec.files import _remove_abandoned, atomic_output, check_output, open_output
 
 
 def test_a_new_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -198,3 +198,117 @@ def test_standard_output_replaced_by_memory(monkeypatch: pytest.MonkeyPatch) -> 
     with open_output("-") as file:
         file.write(b"abc")
     assert memory.getvalue() == b"abc"
+
+
+# Who comes first.
+
+
+def _without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_appears_meanwhile_is_not_replaced(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        _without_links(monkeypatch)
+    target = tmp_path / "out.vq"
+    (tmp_path / "out-1.vq").write_bytes(b"older")
+    with (
+        pytest.raises(VqcodecError, match=r"out\.vq exists already.* kept as out-2\.vq"),
+        atomic_output(target) as file,
+    ):
+        file.write(b"mine")
+        target.write_bytes(b"theirs")
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert kept == {"out.vq": b"theirs", "out-1.vq": b"older", "out-2.vq": b"mine"}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_writers_one_has_the_name(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not links:
+        _without_links(monkeypatch)
+    target = tmp_path / "out"
+    with pytest.raises(VqcodecError, match="kept as out-1"), atomic_output(target) as slow:
+        with atomic_output(target) as quick:
+            quick.write(b"quick")
+        slow.write(b"slow")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"out": b"quick", "out-1": b"slow"}
+
+
+def test_without_links_a_failure_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    _without_links(monkeypatch)
+    monkeypatch.setattr(os, "replace", full)
+    with (
+        pytest.raises(VqcodecError, match=r"cannot write .*out: No space left"),
+        atomic_output(tmp_path / "out") as file,
+    ):
+        file.write(b"abc")
+    assert list(tmp_path.iterdir()) == []
+
+
+# Temporary files that were left behind.
+
+KILLED = """
+import os, signal, sys
+from vqcodec.files import atomic_output
+with atomic_output(sys.argv[1], force=True) as file:
+    file.write(bytes(100_000))
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def _aged(folder: Path) -> None:
+    for path in folder.glob(".*.part"):
+        os.utime(path, (0, 0))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks and signals are of POSIX")
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "out")]
+    subprocess.run([*command, "killed"], check=False)
+    [left] = tmp_path.iterdir()
+    (tmp_path / ".other.part").write_bytes(b"another program's")
+    with atomic_output(tmp_path / "first") as file:  # it may just have begun
+        file.write(b"abc")
+    assert left.exists()
+    _aged(tmp_path)
+    _remove_abandoned.cache_clear()
+    with atomic_output(tmp_path / "second") as file:
+        file.write(b"abc")
+    assert sorted(os.listdir(tmp_path)) == [".other.part", "first", "second"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are of POSIX")
+def test_what_is_being_written_is_not_removed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), "alive"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        _aged(tmp_path)
+        _remove_abandoned.cache_clear()
+        with atomic_output(tmp_path / "other") as file:
+            file.write(b"abc")
+    assert process.returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["other", "out"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_trap_instead_of_a_temporary_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".vqcodec-0.part")
+    (tmp_path / ".vqcodec-1.part").symlink_to(tmp_path / "precious")
+    (tmp_path / "precious").write_bytes(b"abc")
+    os.utime(tmp_path / "precious", (0, 0))
+    with atomic_output(tmp_path / "out") as file:
+        file.write(b"abc")
+    assert sorted(os.listdir(tmp_path)) == [".vqcodec-0.part", ".vqcodec-1.part", "out", "precious"]
