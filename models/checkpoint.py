@@ -179,10 +179,15 @@ def _check_names(path: Path, actual: set[str], expected: set[str]) -> None:
         raise CorruptFile(f"{path}: {len(extra)} tensors are not of this model, the first is {extra[0]}")
 
 
+def least_numbers(config: ModelConfig) -> int:
+    """Count the numbers in the weights and codebooks of a model, biases and the like left out, without building it."""
+    weights = _encoder_weights(config) + _decoder_weights(config)
+    return weights + config.code_vectors + config.kind.square_layers * config.latent_dim**2
+
+
 def _check_size(config: ModelConfig, file_bytes: int, path: Path) -> None:
     """Refuse a configuration that the file cannot hold, before anything of its size is allocated."""
-    least = _encoder_weights(config) + _decoder_weights(config)
-    least += config.code_vectors + config.kind.square_layers * config.latent_dim**2
+    least = least_numbers(config)
     if 2 * least > file_bytes:
         raise CorruptFile(f"{path}: {file_bytes} bytes cannot hold the {least} numbers of the configuration")
 

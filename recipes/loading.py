@@ -82,6 +82,8 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
     Raises:
         ConfigError: a setting is unknown or out of range.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"a recipe is made of sections, not {type(values).__name__}")
     rest = _renamed(values)
     model = rest.pop("model", {})
     if not isinstance(model, Mapping):
