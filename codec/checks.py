@@ -18,6 +18,9 @@ from .header import Header
 
 MAX_CHANNELS = 255
 
+DEVICES = ("cpu", "cuda")
+"""Kinds of devices that models run on."""
+
 _SAMPLE_RATES = range(1, 1 << 24)  # in Hz, as far as a header goes
 
 
@@ -31,6 +34,8 @@ def checked_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in DEVICES:  # "mps" among them: nobody has tried it
+            raise ConfigError(f"the device {name!r} is not supported; choose auto, cpu or cuda")
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -21,6 +21,7 @@ from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
 from ..evaluation.store import REFERENCE
+from ..result_store import csv_of
 from ..statistics import CONFIDENCE
 from .page import LOW_ANCHOR, MID_ANCHOR, PAGE_VERSION, Key, Trial, read_key
 
@@ -234,13 +235,11 @@ def table_rows(summary: ListeningSummary) -> list[tuple[str, ...]]:
 
 def write_scores(summary: ListeningSummary, folder: Path) -> None:
     """Write `listen_scores.csv`, a line for each system, and `listen_scores.json`, which has everything."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, [field.name for field in dataclasses.fields(SystemScore)], lineterminator="\n")
-    table.writeheader()
-    table.writerows(dataclasses.asdict(one) for one in summary.systems)
+    columns = [field.name for field in dataclasses.fields(SystemScore)]
+    table = csv_of(columns, map(dataclasses.asdict, summary.systems), line_end="\n")
     content = json.dumps(dataclasses.asdict(summary), indent=1, ensure_ascii=False, allow_nan=False)
     with atomic_output(folder / "listen_scores.csv", force=True) as output:
-        output.write(text.getvalue().encode())
+        output.write(table.encode())
     with atomic_output(folder / "listen_scores.json", force=True) as output:
         output.write((content + "\n").encode())
 
