@@ -15,6 +15,7 @@ from vqcodec.models import registry
 
 from .options import Force, Model, Precision
 from .terminal import progress
+from .terminal.messages import printable
 
 if TYPE_CHECKING:
     from vqcodec.recipes.benchmark.settings import BenchmarkSettings
@@ -134,7 +135,8 @@ def _show(tables: Sequence[Table], stream: TextIO) -> None:
         return
     from vqcodec.recipes.benchmark.tables import to_text
 
-    print("\n\n".join(to_text(table) for table in tables), file=stream)
+    lines = "\n\n".join(to_text(table) for table in tables).split("\n")
+    print("\n".join(map(printable, lines)), file=stream)
 
 
 def _show_on_terminal(tables: Sequence[Table], stream: TextIO) -> None:
@@ -149,7 +151,7 @@ def _show_on_terminal(tables: Sequence[Table], stream: TextIO) -> None:
         for column in table.columns:
             shown.add_column(column, justify="right" if column else "left")
         for row in table.rows:
-            shown.add_row(*(Text(cell, _STYLES.get(cell, "")) for cell in row))
+            shown.add_row(*(Text(printable(cell), _STYLES.get(cell, "")) for cell in row))
         console.print(table.title, style="bold", markup=False)
         console.print(shown)
         for note in table.notes:

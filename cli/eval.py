@@ -11,7 +11,7 @@ import typer
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 
 from .options import Force, Quiet
-from .terminal.messages import note, say
+from .terminal.messages import note, printable, say
 from .terminal.progress import bar
 from .terminal.tables import show_results
 
@@ -199,6 +199,7 @@ def _score_listening(results: Sequence[Path], out: Path | None) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from vqcodec.recipes.listening import page, scores
 
@@ -207,7 +208,7 @@ def _score_listening(results: Sequence[Path], out: Path | None) -> None:
     summary = scores.score_listening_test(results, folder)
     table = Table(*scores.HEADINGS, box=box.SIMPLE_HEAD)
     for row in scores.table_rows(summary):
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
     Console().print(table)
     for remark in summary.excluded:
         note(f"left out: {remark.listener}: {remark.reason}")

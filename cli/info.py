@@ -16,7 +16,7 @@ from vqcodec.errors import VqcodecError
 from vqcodec.files import STANDARD_STREAM, open_input
 from vqcodec.summary import Summary, summary_of, until_damage
 
-from .terminal.messages import FAILURE, error, explain
+from .terminal.messages import FAILURE, error, explain, printable, show
 
 CODINGS = {0: "plain", 1: "varying", 2: "context"}
 """The payload codings by name."""
@@ -46,7 +46,7 @@ def info(
             continue
         if not as_json and shown:
             print()
-        print(json.dumps(facts) if as_json else _text(facts))
+        show(json.dumps(facts) if as_json else _text(facts))
         shown += 1
         if damage is not None:
             sys.stdout.flush()
@@ -164,7 +164,7 @@ def _text(facts: dict[str, Any]) -> str:
         **_variable_lines(facts),
         "damage": facts["damage"] or "none",
     }
-    return "\n".join([facts["file"], *(f"  {name + ':':<13}{value}" for name, value in lines.items())])
+    return "\n".join([printable(facts["file"]), *(f"  {name + ':':<13}{value}" for name, value in lines.items())])
 
 
 def _variable_lines(facts: dict[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperGroup, TyperOption
 
 from .bench import bench
 from .decode import decode
@@ -22,7 +22,7 @@ from .models import models
 from .peel import peel
 from .prepare import prepare
 from .quantizers import quantizers
-from .terminal.messages import reported
+from .terminal import messages
 from .train import train
 from .train_context import train_context
 
@@ -31,8 +31,23 @@ class _Commands(TyperGroup):
     """The group of all commands, with their errors reported."""
 
     def invoke(self, ctx: Any) -> Any:
-        with reported():
+        with messages.reported():
             return super().invoke(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name; all of them take --verbose."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and not any(parameter.name == "verbose" for parameter in command.params):
+            command.params.append(_verbose())
+        return command
+
+
+def _verbose() -> TyperOption:
+    def note(context: Any, option: Any, wanted: bool) -> None:
+        messages.verbose = wanted
+
+    what = "Show where in the program an error came up."
+    return TyperOption(param_decls=["--verbose"], is_flag=True, expose_value=False, callback=note, help=what)
 
 
 app = typer.Typer(

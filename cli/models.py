@@ -9,6 +9,8 @@ import typer
 
 from vqcodec.models import registry
 
+from .terminal.messages import show
+
 
 def models(
     as_json: Annotated[
@@ -18,7 +20,7 @@ def models(
     """List the models that come with the package."""
     for name in registry.names():
         facts = _facts(registry.describe(registry.find(name)))
-        print(json.dumps(facts) if as_json else _text(facts))
+        show(json.dumps(facts) if as_json else _text(facts))
 
 
 def _facts(model: registry.ModelInfo) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import Quiet
-from .terminal.messages import note, say
+from .terminal.messages import note, printable, say, show
 from .terminal.progress import bar
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def prepare(
     with bar(files, quiet) as update:
         inventory = run(preparation, report, lambda done, text: update(done, f"{done} of {files} files  {text}"))
     if as_json:
-        print(json.dumps(inventory.to_dict(), indent=2))
+        show(json.dumps(inventory.to_dict(), indent=2))
     elif not quiet:
         _show(inventory)
     if not quiet:
@@ -62,6 +62,7 @@ def _show(inventory: Inventory) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     for cells in (_amounts, _origins):
@@ -70,7 +71,7 @@ def _show(inventory: Inventory) -> None:
         for heading, footer in cells(inventory.total).items():
             table.add_column(heading, footer, justify="right")
         for name, summary in inventory.corpora.items():
-            table.add_row(name, *cells(summary).values())
+            table.add_row(Text(printable(name)), *cells(summary).values())
         console.print(table)
 
 

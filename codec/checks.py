@@ -18,6 +18,9 @@ from .header import MAX_SAMPLES_PER_S, SOURCE_RATES, Header
 
 MAX_CHANNELS = 255
 
+DEVICES = ("cpu", "cuda")
+"""Kinds of devices that models run on."""
+
 
 def checked_device(name: str) -> torch.device:
     """Return the device of this name; "auto" is a GPU if there is one.
@@ -29,6 +32,8 @@ def checked_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in DEVICES:  # "mps" among them: nobody has tried it
+            raise ConfigError(f"the device {name!r} is not supported; choose auto, cpu or cuda")
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -2,7 +2,8 @@
 
 A model file holds all that coding needs and nothing else: every parameter and every codebook's vectors as
 float16, and as metadata `format`, `config` (JSON), `fingerprint`, `parameters` and, if given, `decodes`, `training` and
-`trained_on_scores` (JSON all three). A context model may lie beside them: see `context/store.py`.
+`trained_on_scores` (JSON all three), and a checksum over the whole file. A context model may lie beside them: see
+`context/store.py`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vqcodec.errors import CorruptFile, VqcodecError
 from vqcodec.files import atomic_output
 
+from . import tensor_file
 from .autoencoder import Autoencoder
 from .config import ModelConfig
 from .context.store import PREFIX as CONTEXT_PREFIX
-from .registry import FORMAT, describe
+from .registry import FORMAT, METADATA, describe
 
 _LEARNING_STATE = (".counts", ".sums")  # of a codebook: needed to go on training only
 _DECODE_FIELDS = (
@@ -87,7 +87,7 @@ def save(
     if training is not None:
         metadata["training"] = json.dumps(training)
     with atomic_output(path, force=True) as file:
-        file.write(safetensors.torch.save(tensors, metadata))
+        file.write(tensor_file.to_bytes({name: tensor.numpy() for name, tensor in tensors.items()}, metadata))
     return fingerprint
 
 
@@ -152,22 +152,24 @@ def _stored(model: Autoencoder) -> dict[str, Tensor]:
 
 def _read(path: Path, expected: Mapping[str, Tensor], latent_dim: int) -> dict[str, Tensor]:
     """The tensors of a file, which must be those expected by name, shape and type; and `SILENCE` if it has that."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = {name for name in file.keys() if not name.startswith(CONTEXT_PREFIX)}  # noqa: SIM118
-            if SILENCE in names:
-                expected = {**expected, SILENCE: torch.empty(latent_dim)}
-            _check_names(path, names, set(expected))
-            tensors = {name: file.get_tensor(name) for name in expected}
-    except (SafetensorError, OSError) as error:
-        raise CorruptFile(f"{path} cannot be read as a model file: {error}") from error
-    for name, tensor in tensors.items():
-        if tensor.dtype != torch.float16:
-            raise CorruptFile(f"{path}: {name} is {tensor.dtype}, not float16")
-        if tensor.shape != expected[name].shape:
-            raise CorruptFile(f"{path}: {name} is {list(tensor.shape)}, not {list(expected[name].shape)}")
+    with tensor_file.opened(path, "a model file", framework="pt") as file:
+        names = {name for name in file.keys() if not name.startswith(CONTEXT_PREFIX)}  # noqa: SIM118
+        if SILENCE in names:
+            expected = {**expected, SILENCE: torch.empty(latent_dim)}
+        _check_names(path, names, set(expected))
+        for name, tensor in expected.items():
+            _check_tensor(f"{path}: {name}", file.get_slice(name), list(tensor.shape))
+        tensor_file.check_whole(path, file.metadata(), METADATA)
+        tensors = {name: file.get_tensor(name) for name in expected}
     _check_finite(tensors, os.fspath(path), CorruptFile)
     return tensors
+
+
+def _check_tensor(name: str, actual: Any, shape: list[int]) -> None:
+    if actual.get_dtype() != "F16":
+        raise CorruptFile(f"{name} is {actual.get_dtype()}, not F16 (float16)")
+    if actual.get_shape() != shape:
+        raise CorruptFile(f"{name} is {actual.get_shape()}, not {shape}")
 
 
 def _check_names(path: Path, actual: set[str], expected: set[str]) -> None:
@@ -177,15 +179,34 @@ def _check_names(path: Path, actual: set[str], expected: set[str]) -> None:
         raise CorruptFile(f"{path}: {len(extra)} tensors are not of this model, the first is {extra[0]}")
 
 
+def least_numbers(config: ModelConfig) -> int:
+    """Count the numbers in the weights and codebooks of a model, biases and the like left out, without building it."""
+    weights = _encoder_weights(config) + _decoder_weights(config)
+    return weights + config.code_vectors + config.kind.square_layers * config.latent_dim**2
+
+
 def _check_size(config: ModelConfig, file_bytes: int, path: Path) -> None:
     """Refuse a configuration that the file cannot hold, before anything of its size is allocated."""
-    encoder = (config.encoder_fast_blocks + config.encoder_blocks) * config.encoder_width**2
-    decoder = (config.decoder_fast_blocks + config.decoder_blocks) * config.decoder_width**2
-    projections = config.latent_dim * (config.encoder_width + config.decoder_width)
-    bottleneck = config.code_vectors + config.kind.square_layers * config.latent_dim**2
-    least = 2 * config.expansion * (encoder + decoder) + projections + bottleneck
+    least = least_numbers(config)
     if 2 * least > file_bytes:
         raise CorruptFile(f"{path}: {file_bytes} bytes cannot hold the {least} numbers of the configuration")
+
+
+def _encoder_weights(c: ModelConfig) -> int:
+    """Numbers in the encoder, biases and the like left out; the decoder's likewise."""
+    width, blocks = c.encoder_width, c.encoder_fast_blocks + c.encoder_blocks
+    down = 2 * c.stride * width if c.stride > 1 else 0
+    return width * (2 * c.mdct_hop + down + c.latent_dim) + blocks * _block_weights(c, width)
+
+
+def _decoder_weights(c: ModelConfig) -> int:
+    width, blocks = c.decoder_width, c.decoder_fast_blocks + c.decoder_blocks
+    up = c.stride * width if c.stride > 1 else 0
+    return width * (c.latent_dim + up + c.mdct_hop + c.spread_bins) + blocks * _block_weights(c, width)
+
+
+def _block_weights(c: ModelConfig, width: int) -> int:
+    return width * c.kernel_size + 2 * c.expansion * width**2
 
 
 def _check_finite(tensors: Mapping[str, Tensor], name: str, error: type[VqcodecError]) -> None:

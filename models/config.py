@@ -19,6 +19,33 @@ DEFAULT_EFFORT = 2
 MAX_EFFORT = 16
 """Width of the widest beam."""
 
+MAX_DELAY = 1 << 20
+"""Samples by which the output of a model may lag behind its input, at most."""
+
+_MAX_NAME_BYTES = 100
+
+_LIMITS = {
+    "sample_rate": (1_000, 1_000_000),
+    "mdct_hop": (2, 2_048),  # the basis of the transform has twice its square of numbers
+    "power": (0.05, 1.0),
+    "stride": (1, 32_767),
+    "latent_dim": (1, 16_384),
+    "num_stages": (1, 255),
+    "codebook_size": (2, 65_536),
+    "lattice_levels": (1, 65_536),
+    "coarse_stages": (1, 254),
+    "kernel_size": (1, 1_024),
+    "expansion": (1, 64),
+    "encoder_width": (1, 16_384),
+    "encoder_fast_blocks": (0, 256),
+    "encoder_blocks": (1, 256),
+    "decoder_width": (1, 16_384),
+    "decoder_fast_blocks": (0, 256),
+    "decoder_blocks": (1, 256),
+    "decoder_spread_from_hz": (0, 1_000_000),
+}
+"""The least and the largest value of sizes; what is built from them is bounded, whatever a file says."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -32,7 +59,7 @@ class ModelConfig:
     """
 
     name: str = "speech_16k"
-    """Name of the model, and of the file that training writes."""
+    """Name of the model, and of the file that training writes: no path, and nothing that cannot be printed."""
     sample_rate: int = 16_000
     """Samples per second of the waveform."""
     mdct_hop: int = 160
@@ -90,25 +117,13 @@ class ModelConfig:
             raise ConfigError(
                 f"model.bottleneck = {self.bottleneck!r} is not a kind of bottleneck; did you mean {near!r}?"
             )
-        may_be_zero = {
-            "encoder_fast_blocks",
-            "decoder_fast_blocks",
-            "encoder_lookahead",
-            "decoder_lookahead",
-            "decoder_spread_from_hz",
-        }
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type in ("int", "float") and value < (0 if field.name in may_be_zero else 1e-6):
-                raise ConfigError(f"model.{field.name} = {value} is too small")
-        _check_range("num_stages", self.num_stages, 1, 255)
-        _check_range("codebook_size", self.codebook_size, 2, 65_536)
-        _check_range("sample_rate", self.sample_rate, 1_000, 1_000_000)
-        _check_range("mdct_hop", self.mdct_hop, 2, 8_192)
+        _check_name(self.name)
+        for name, (low, high) in _LIMITS.items():
+            _check_range(name, getattr(self, name), low, high)
         _check_range("hop_length", self.hop_length, 2, 65_535)
-        _check_range("power", self.power, 0.05, 1.0)
         _check_range("encoder_lookahead", self.encoder_lookahead, 0, (self.kernel_size - 1) * self.encoder_blocks)
         _check_range("decoder_lookahead", self.decoder_lookahead, 0, (self.kernel_size - 1) * self.decoder_blocks)
+        _check_range("delay", self.delay, 0, MAX_DELAY)
         if self.decoder_stochastic and self.spread_bins < 1:
             raise ConfigError(
                 f"model.decoder_spread_from_hz = {self.decoder_spread_from_hz} leaves no coefficient with a spread"
@@ -257,6 +272,15 @@ def _check_type(field: dataclasses.Field[Any], value: object) -> None:
         raise ConfigError(f"model.{field.name} must be {field.type}, not {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"model.{field.name} must be finite, not {value!r}")
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that is not a plain one for a file on any system."""
+    plain = name.isprintable() and not set(name) & set('/\\:*?"<>|')
+    if not plain or name != name.strip(" .") or name.startswith("-") or not 0 < len(name.encode()) <= _MAX_NAME_BYTES:
+        raise ConfigError(
+            f"model.name = {name[:_MAX_NAME_BYTES]!r} cannot name a file: choose letters, digits, '_', '-' and '.'"
+        )
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
-
 from vqcodec.errors import ConfigError, CorruptFile, ModelMismatch
 
+from . import tensor_file
 from .config import ModelConfig
 
 DEFAULT = "speech_16k"
@@ -25,6 +24,11 @@ FORMAT = 1
 
 SHORT_FINGERPRINT_BYTES = 8
 """The share of a fingerprint that a `.vq` file names its model by."""
+
+METADATA = frozenset(
+    {"format", "config", "fingerprint", "parameters", "decodes", "training", "trained_on_scores", "context"}
+)
+"""Keys in the metadata of model files, their checksum aside."""
 
 _WEIGHTS = Path(__file__).parent / "weights"
 _SUFFIX = ".safetensors"
@@ -157,11 +161,8 @@ def _card(path: Path) -> Mapping[str, Any]:
 
 
 def _metadata(path: Path) -> Mapping[str, str]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise CorruptFile(f"{path} cannot be read as a model file: {error}") from error
+    with tensor_file.opened(path, "a model file") as file:
+        return file.metadata() or {}
 
 
 def _entry(path: Path, metadata: Mapping[str, str], key: str) -> str:

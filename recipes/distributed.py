@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
+from vqcodec.checks import DEVICES
 from vqcodec.errors import ConfigError, VqcodecError
 
 PATIENCE = timedelta(hours=12)
@@ -139,7 +140,9 @@ class World:
             device = torch.device(name)
         except RuntimeError:
             raise ConfigError(f"no such device: {name}; choose auto, cpu or cuda") from None
-        if device.type != "cuda":
+        if device.type not in DEVICES:
+            raise ConfigError(f"training does not run on {name}; choose auto, cpu or cuda")
+        if device.type == "cpu":
             return device
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if not gpus:

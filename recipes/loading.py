@@ -82,6 +82,8 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
     Raises:
         ConfigError: a setting is unknown or out of range.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"a recipe is made of sections, not {type(values).__name__}")
     rest = _renamed(values)
     model = rest.pop("model", {})
     if not isinstance(model, Mapping):
@@ -147,5 +149,11 @@ def _explain(error: ValidationError) -> str:
     known = list(
         getattr(fields[str(fault["loc"][0])].annotation, "model_fields", ()) if len(fault["loc"]) > 1 else fields
     )
-    near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.0)[0]
+    near = _nearest(str(fault["loc"][-1]), known)
     return f"{where} is not a known setting; did you mean {'.'.join([*map(str, fault['loc'][:-1]), near])}?"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """The name that was probably meant: one with these initials, as learning_rate has for "lr", or the most alike."""
+    initials = {"".join(word[0] for word in one.split("_")): one for one in known}
+    return initials.get(name) or difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]

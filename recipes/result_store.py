@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,9 +83,24 @@ class ResultStore:
             output.write((json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
     def _write_csv(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-        text = io.StringIO()
-        table = csv.DictWriter(text, columns)
-        table.writeheader()
-        table.writerows(rows)
         with atomic_output(self.folder / name, force=True) as output:
-            output.write(text.getvalue().encode())
+            output.write(csv_of(columns, rows).encode())
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], line_end: str = "\r\n") -> str:
+    """Write a table as CSV in which nothing is a formula: before names that begin like one stands an apostrophe."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator=line_end)
+    table.writeheader()
+    table.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _inert(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

@@ -63,6 +63,7 @@ WITHOUT_TORCH = (
     "models/context/integer.py",
     "models/context/store.py",
     "models/kinds.py",
+    "models/tensor_file.py",
     "recipes/__init__.py",
     "cli/__init__.py",
 )

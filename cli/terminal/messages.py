@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 
 import typer
@@ -13,9 +14,28 @@ FAILURE = 1
 INTERRUPTED = 130
 
 
+verbose = False
+"""Whether errors show where in the program they came up."""
+
+
+def printable(text: str) -> str:
+    """Text whose characters are all visible: what could command the terminal, such as an escape, as "\\x1b".
+
+    Names of files, speakers and models come from others. All that is printed goes through here, lines apart.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def show(text: str) -> None:
+    """Print lines on standard output."""
+    print("\n".join(map(printable, text.split("\n"))))
+
+
 def say(text: str) -> None:
     """Print a line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
@@ -75,6 +95,9 @@ def reported() -> Iterator[None]:
         text = explain(failure)
         if text is None:
             raise
+        if verbose:
+            for line in "".join(traceback.format_exception(failure)).splitlines():
+                say(line)
         error(text)
         if isinstance(failure, OSError):
             _drop_standard_output()

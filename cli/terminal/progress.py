@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from .messages import on_terminal
+from .messages import on_terminal, printable
 
 Update = Callable[[float, str], None]
 """A function that is called with how much is done, and a few words."""
@@ -27,4 +27,4 @@ def bar(total: float | None, quiet: bool) -> Iterator[Update]:
     words = TextColumn("{task.fields[text]}", markup=False)
     with Progress(*columns, words, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total, text="")
-        yield lambda done, text: progress.update(task, completed=done, text=text)
+        yield lambda done, text: progress.update(task, completed=done, text=printable(text))

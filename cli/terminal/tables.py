@@ -28,8 +28,10 @@ def show_results(
     from rich.table import Table
     from rich.text import Text
 
+    from .messages import printable
+
     console = Console(width=None if sys.stdout.isatty() else UNLIMITED)
-    firsts = [(Text(name), value) for name, value in rows]
+    firsts = [(Text(printable(name)), value) for name, value in rows]
     room = console.width - max((name.cell_len for name, _ in firsts), default=0) - column_width
     fitting = max(1, room // column_width)
     for start in range(0, len(columns), fitting):

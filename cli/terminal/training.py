@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .messages import leads, on_terminal, say
+from .messages import leads, on_terminal, printable, say
+from .metric_names import in_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,7 +69,7 @@ class PlainDisplay:
 
     def update(self, step: int, steps: int, metrics: Mapping[str, float], perplexities: Sequence[float]) -> None:
         """Show the means since the last update."""
-        parts = [f"step {step}/{steps}", *(f"{name} {value:.4g}" for name, value in metrics.items())]
+        parts = [f"step {step}/{steps}", *_described(metrics)]
         if perplexities:
             parts.append("perplexity " + " ".join(f"{value:.0f}" for value in perplexities))
         say(", ".join([*parts, f"remaining {self._clock.remaining(step, steps)}"]))
@@ -98,7 +99,7 @@ class LiveDisplay:
 
     def message(self, text: str) -> None:
         """Show one line of news above the panel."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(printable(text), markup=False, highlight=False)
 
     def update(self, step: int, steps: int, metrics: Mapping[str, float], perplexities: Sequence[float]) -> None:
         """Redraw the panel with the means since the last update."""
@@ -120,23 +121,28 @@ class LiveDisplay:
         row = Table.grid(padding=(0, 2))
         remaining = self._clock.remaining(step, steps)
         speed, waited = metrics.get(SPEED, 0.0), metrics.get(DATA_SHARE, 0.0)
-        facts = (f"{speed:.0f} audio s/s", f"{waited:.0%} waiting for data", f"{remaining} remaining")
+        facts = (f"{speed:.0f} s of audio per s", f"{waited:.0%} waiting for data", f"{remaining} remaining")
         row.add_row(f"step {step}/{steps}", ProgressBar(steps, step, width=30), *facts)
         return row
 
 
 def validation_line(step: int, metrics: Mapping[str, float]) -> str:
     """Scores in one line."""
-    scores = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-    return f"step {step}, held-out files: {scores}"
+    return f"step {step}, held-out files: {', '.join(_described(metrics))}"
+
+
+def _described(metrics: Mapping[str, float]) -> list[str]:
+    """Names in plain words, and values with their units."""
+    return [" ".join(in_words(name, value)) for name, value in metrics.items()]
 
 
 def _cells(metrics: Mapping[str, float]) -> RenderableType:
     """The loss terms side by side, in as many rows as it takes."""
     from rich.columns import Columns
+    from rich.text import Text
 
-    shown = {name: value for name, value in metrics.items() if name not in (SPEED, DATA_SHARE)}
-    return Columns([f"[dim]{name.replace('_', ' ')}[/] {value:.4g}" for name, value in shown.items()], padding=(0, 2))
+    shown = [in_words(name, value) for name, value in metrics.items() if name not in (SPEED, DATA_SHARE)]
+    return Columns([Text.assemble((name, "dim"), f" {value}") for name, value in shown], padding=(0, 2))
 
 
 def show_plan(plan: TrainingPlan) -> None:

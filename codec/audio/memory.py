@@ -66,16 +66,20 @@ def to_flac(pcm: Pcm, sample_rate: int) -> bytes:
     return file.getvalue()
 
 
-def from_flac(data: bytes, name: str) -> Pcm:
-    """Decode what `to_flac` made, `[sample]`.
+def from_flac(data: bytes, name: str, samples: int) -> Pcm:
+    """Decode what `to_flac` made, `[sample]`; nothing is decoded that says that it is of another length.
 
     Raises:
-        AudioError: the data, called `name`, is damaged, cut short or not a FLAC file of one channel.
+        AudioError: the data, called `name`, is damaged, cut short, or not a FLAC file of one channel of this length.
     """
     try:
-        pcm: Pcm = soundfile.read(io.BytesIO(data), dtype="int16")[0]
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            if (file.channels, file.frames) != (1, samples):
+                found = f"{file.channels} channels of {file.frames} samples"
+                raise AudioError(f"{name} has {found}; it should have one of {samples}")
+            pcm: Pcm = file.read(dtype="int16")
     except (soundfile.SoundFileError, TypeError) as error:
         raise AudioError(f"{name} is damaged or no FLAC file ({reason_of(error)})") from error
-    if pcm.ndim != 1:
-        raise AudioError(f"{name} has {pcm.shape[1]} channels; it should have one")
+    if len(pcm) != samples:
+        raise AudioError(f"{name} is cut short: {len(pcm)} of {samples} samples")
     return pcm

@@ -11,17 +11,16 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
 from vqcodec.errors import ConfigError, CorruptFile
 from vqcodec.files import atomic_output
 
+from .. import tensor_file
+from ..registry import METADATA
 from .config import ContextConfig
 from .integer import NARROW, WIDE, ContextNetwork
 
@@ -85,32 +84,17 @@ def load(path: str | os.PathLike[str]) -> ContextModel | None:
         CorruptFile: the file cannot be read, or what it holds is no context model that computes exactly.
         ConfigError: its settings are unknown to this version.
     """
-    path = Path(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if KEY not in metadata:
-                return None
-            names = set(file.keys())
-            config = _config(metadata[KEY])
-            expected = {name for name, _, _ in config.tensors()}
-            stored = {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}
-            books = [book_name(stage) for stage in range(config.num_stages)]
-            if stored != expected or not names.issuperset(books):
-                raise CorruptFile("the tensors of the context model are not those of its settings")
-            _check_book_shapes(file, books, config)
-            tensors = {name: file.get_tensor(PREFIX + name) for name in sorted(expected)}
-            vectors = np.stack([file.get_tensor(book) for book in books])
-            if not np.isfinite(vectors).all():
-                raise CorruptFile("code vectors are NaN or infinite")
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise CorruptFile(f"{path} cannot be read as a model file: {error}") from error
-    except (ConfigError, CorruptFile) as error:
-        raise type(error)(f"{path}: {error}") from error
-    try:
-        return ContextModel(config=config, tensors=tensors, vectors=whole_vectors(vectors, config.vector_shift))
-    except CorruptFile as error:
-        raise CorruptFile(f"{path}: {error}") from error
+    with tensor_file.opened(path, "a model file") as file:
+        metadata = file.metadata() or {}
+        if KEY not in metadata:
+            return None
+        tensor_file.check_whole(path, metadata, METADATA)
+        try:
+            return _read(file, _config(metadata[KEY]))
+        except (ConfigError, CorruptFile) as error:
+            raise type(error)(f"{path}: {error}") from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CorruptFile(f"{path}: the settings of the context model cannot be read: {error}") from error
 
 
 def attach(
@@ -129,16 +113,14 @@ def attach(
         VqcodecError: the target cannot be written, or exists and `force` is false.
     """
     check(config, tensors)
-    try:
-        with safe_open(source, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
-            kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(PREFIX)}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CorruptFile(f"{source} cannot be read as a model file: {error}") from error
+    with tensor_file.opened(source, "a model file") as file:
+        metadata = dict(file.metadata() or {})
+        tensor_file.check_whole(source, metadata, METADATA)
+        kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith(PREFIX)}  # noqa: SIM118
     metadata[KEY] = json.dumps(config.to_dict())
     added = {PREFIX + name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     with atomic_output(target, force) as output:
-        output.write(to_bytes({**kept, **added}, metadata))
+        output.write(tensor_file.to_bytes({**kept, **added}, metadata))
 
 
 def book_name(stage: int) -> str:
@@ -209,6 +191,21 @@ def _config(text: str) -> ContextConfig:
     if not isinstance(values, dict):
         raise ValueError("the settings of the context model are no JSON object")
     return ContextConfig.from_dict(values)
+
+
+def _read(file: Any, config: ContextConfig) -> ContextModel:
+    names = set(file.keys())
+    expected = {name for name, _, _ in config.tensors()}
+    stored = {name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)}
+    books = [book_name(stage) for stage in range(config.num_stages)]
+    if stored != expected or not names.issuperset(books):
+        raise CorruptFile("the tensors of the context model are not those of its settings")
+    _check_book_shapes(file, books, config)
+    tensors = {name: file.get_tensor(PREFIX + name) for name in sorted(expected)}
+    vectors = np.stack([file.get_tensor(book) for book in books])
+    if not np.isfinite(vectors).all():
+        raise CorruptFile("code vectors are NaN or infinite")
+    return ContextModel(config=config, tensors=tensors, vectors=whole_vectors(vectors, config.vector_shift))
 
 
 def _check_book_shapes(file: Any, books: list[str], config: ContextConfig) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 from .base import Quantizer, check_integer
 from .kmeans import VECTORS_PER_CODE
 
+MAX_BOOKS = 1024
+"""The largest number of codebooks."""
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MultiBook(Quantizer):
@@ -30,7 +33,7 @@ class MultiBook(Quantizer):
     """Seed of the random choices in fitting."""
 
     def __post_init__(self) -> None:
-        self.num_books = check_integer("num_books", self.num_books, 1)
+        self.num_books = check_integer("num_books", self.num_books, 1, MAX_BOOKS)
         self.codes_per_book = check_integer("codes_per_book", self.codes_per_book, 1)
         self.iterations = check_integer("iterations", self.iterations, 1)
         self.vectors_per_code = check_integer("vectors_per_code", self.vectors_per_code, 1)

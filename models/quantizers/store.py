@@ -1,6 +1,6 @@
 """Files of quantizers: safetensors <-> kind, settings and learnt tables.
 
-The tables are the tensors; `format`, `kind` and `settings` (JSON) are the metadata.
+The tables are the tensors; `format`, `kind` and `settings` (JSON) are the metadata, beside a checksum.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vqcodec.errors import ConfigError, CorruptFile, UnsupportedVersion
 from vqcodec.files import atomic_output
 
+from .. import tensor_file
 from .additive import AdditiveQuantizer
 from .base import Quantizer
 from .composite import CompositeQuantizer
@@ -34,6 +33,7 @@ from .tree import TreeQuantizer
 FORMAT = 1
 """Version of the layout of these files, in their metadata under "format"."""
 
+_METADATA = frozenset({"format", "kind", "settings"})
 
 KINDS: Mapping[str, type[Quantizer]] = {
     member.kind: member
@@ -60,10 +60,10 @@ def save(path: str | os.PathLike[str], quantizer: Quantizer) -> None:
     Raises:
         VqcodecError: the quantizer is not fitted, or the file cannot be written.
     """
-    tables = {name: table.cpu().contiguous().clone() for name, table in quantizer.tables().items()}
+    tables = {name: table.cpu().numpy() for name, table in quantizer.tables().items()}
     metadata = {"format": str(FORMAT), "kind": quantizer.kind, "settings": json.dumps(quantizer.settings())}
     with atomic_output(path, force=True) as file:
-        file.write(safetensors.torch.save(tables, metadata))
+        file.write(tensor_file.to_bytes(tables, metadata))
 
 
 def load(path: str | os.PathLike[str]) -> Quantizer:
@@ -87,11 +87,10 @@ def load(path: str | os.PathLike[str]) -> Quantizer:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CorruptFile(f"{path} cannot be read as a quantizer file: {error}") from error
+    with tensor_file.opened(path, "a quantizer file", framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensor_file.check_whole(path, metadata, _METADATA)
+        return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def _build(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> Quantizer:

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,11 @@ def digest(paths: Iterable[Path], settings: Any) -> str:
         stat = path.stat()
         facts.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def legible(name: str) -> str:
+    """A file name as text: bytes that are not UTF-8, which Python keeps as halves of surrogates, as "\\xff"."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def for_training(recordings: Sequence[Recording]) -> list[Recording]:
@@ -203,7 +209,8 @@ def _of_layout(path: Path, place: Path) -> Recording | None:
 
 def _of_folder(path: Path, inside: Path, name: str) -> Recording:
     """A file of any folder: its folder is its speaker, and the one above that, if any, its corpus."""
-    corpus, *speaker = inside.parts[:-1] if len(inside.parts) > 2 else (name, *inside.parts[:-1])
+    names = inside.parts[:-1] if len(inside.parts) > 2 else (name, *inside.parts[:-1])
+    corpus, *speaker = map(legible, names)
     return Recording(path, corpus, "/".join([corpus, *speaker]), None)
 
 
@@ -267,4 +274,4 @@ def _without(clips: Sequence[AnyClip], held: Sequence[AnyClip]) -> list[AnyClip]
 
 def _shuffled(path: str) -> bytes:
     """A sort key that mixes files up, by their own and their folder's name wherever the corpus lies."""
-    return hashlib.sha256("/".join(Path(path).parts[-2:]).encode()).digest()
+    return hashlib.sha256(os.fsencode("/".join(Path(path).parts[-2:]))).digest()

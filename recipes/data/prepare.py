@@ -225,13 +225,13 @@ def _check(settings: CleaningSettings) -> None:
 
 def _order(recording: Recording, folders: Sequence[Path]) -> tuple[int, bytes]:
     name = _name(recording.path, folders)
-    return ORDER.get(recording.split or "", len(ORDER)), hashlib.sha256(name.encode("utf-8", "replace")).digest()
+    return ORDER.get(recording.split or "", len(ORDER)), hashlib.sha256(name.encode()).digest()
 
 
 def _name(path: Path, folders: Sequence[Path]) -> str:
-    """A file's path from the folder on that was searched, whose own name it begins with."""
+    """A file's path from the folder on that was searched, whose own name it begins with, as text."""
     folder = next(folder for folder in folders if path.is_relative_to(folder))
-    return (Path(folder.resolve().name) / path.relative_to(folder)).as_posix()
+    return corpora.legible((Path(folder.resolve().name) / path.relative_to(folder)).as_posix())
 
 
 def _whole_shards(out: Path) -> list[Shard]:

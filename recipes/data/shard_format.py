@@ -16,8 +16,10 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TypeVar
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from vqcodec.errors import CorruptFile
 from vqcodec.files import atomic_output
@@ -25,24 +27,41 @@ from vqcodec.files import atomic_output
 FORMAT = 1
 INDEX = "index.json"
 
+MAX_SAMPLES = 1 << 25
+"""Of a recording: far more than the minute after which `prepare` cuts."""
+
+
+def _confined(path: str) -> str:
+    """Refuse a path that leads out of the folder that was searched."""
+    parts = PurePosixPath(path).parts
+    if not parts or ".." in parts or path.startswith("/") or "\0" in path:
+        raise ValueError("a path within a folder is wanted")
+    return path
+
+
+Amount = Annotated[int, Field(ge=0, le=1 << 48)]
+Level = Annotated[float, Field(allow_inf_nan=False)]
+Inside = Annotated[str, AfterValidator(_confined)]
+Part = Literal["train", "validation", "test"] | None
+
 
 @dataclass(frozen=True)
 class Facts:
     """The facts of a recording in a shard."""
 
-    path: str
+    path: Inside
     """The file it was cut from, beginning with the name of the folder that was searched."""
-    start_s: float
+    start_s: Level
     """Its place in that file."""
     corpus: str
     speaker: str
-    split: str | None
+    split: Part
     """The official part it belongs to: "train", "validation" or "test"; None where there are no such parts."""
-    sample_rate: int
-    samples: int
-    level_db: float
+    sample_rate: Amount
+    samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
+    level_db: Level
     """Root mean square, against full scale."""
-    peak_db: float
+    peak_db: Level
 
 
 @dataclass(frozen=True)
@@ -50,10 +69,10 @@ class Entry:
     """A recording's place in its shard, and its facts."""
 
     key: str
-    offset: int
+    offset: Amount
     """First byte of its FLAC file."""
-    bytes: int
-    crc32: int
+    bytes: Amount
+    crc32: Annotated[int, Field(ge=0, lt=1 << 32)]
     facts: Facts
 
 
@@ -61,14 +80,14 @@ class Entry:
 class SourceFile:
     """A file that a corpus was made of, and what became of it."""
 
-    path: str
+    path: Inside
     corpus: str
     speaker: str
-    split: str | None
-    sample_rate: int = 0
+    split: Part
+    sample_rate: Amount = 0
     """Rate of the file itself in Hz; 0 if it could not be read."""
-    duration_s: float = 0.0
-    silence_s: float = 0.0
+    duration_s: Level = 0.0
+    silence_s: Level = 0.0
     """Seconds that were cut away as silence."""
     dropped: str = ""
     """Why nothing of it was kept: "unreadable", "silent" or "duplicate"; empty if it was."""
@@ -89,6 +108,31 @@ class Shard(NamedTuple):
     entries: list[Entry]
     sources: list[SourceFile]
     """The files it was made of, unusable files included."""
+
+
+@dataclass(frozen=True)
+class _ShardList:
+    """The list of a shard, as JSON has it."""
+
+    bytes: Amount
+    sha256: str
+    entries: list[Entry]
+    sources: list[SourceFile]
+
+
+@dataclass(frozen=True)
+class _IndexRow:
+    name: Annotated[str, Field(pattern=r"^shard-[0-9]{6,9}\.tar$")]
+    bytes: Amount
+
+
+@dataclass(frozen=True)
+class _Index:
+    sample_rate: Amount
+    shards: Annotated[list[_IndexRow], Field(min_length=1)]
+
+
+Parsed = TypeVar("Parsed", _ShardList, _Index)
 
 
 def write_shard(
@@ -119,16 +163,13 @@ def read_shard(tar: Path) -> Shard:
     """Read the list of a shard; the tar file itself is not touched.
 
     Raises:
-        CorruptFile: its list is missing or damaged.
+        CorruptFile: its list is missing or damaged, or of something that the shard cannot hold.
     """
     path = _list_of(tar)
-    values = read_json(path)
-    try:
-        entries = [Entry(**{**entry, "facts": Facts(**entry["facts"])}) for entry in values["entries"]]
-        sources = [SourceFile(**source) for source in values["sources"]]
-        return Shard(tar, values["bytes"], values["sha256"], entries, sources)
-    except (KeyError, TypeError) as error:
-        raise CorruptFile(f"{path} is not the list of a shard ({error}); prepare the corpus again") from None
+    listed = _parsed(_ShardList, path, "the list of a shard")
+    if beyond := [entry.key for entry in listed.entries if entry.offset + entry.bytes > listed.bytes]:
+        raise CorruptFile(f"{path}: recording {beyond[0]} ends behind the end of its shard; prepare the corpus again")
+    return Shard(tar, listed.bytes, listed.sha256, listed.entries, listed.sources)
 
 
 def write_index(folder: Path, shards: Sequence[Shard], sample_rate: int) -> None:
@@ -158,20 +199,17 @@ def read_index(folder: Path) -> tuple[int, list[Path]]:
     Raises:
         CorruptFile: the index is damaged or of a newer format, or a shard is missing or has another size.
     """
-    index = read_json(folder / INDEX)
-    if index.get("format") != FORMAT:
-        raise CorruptFile(f"{folder / INDEX} has the format {index.get('format')!r}, not {FORMAT}; prepare it again")
-    try:
-        shards = [(folder / row["name"], row["bytes"]) for row in index["shards"]]
-        sample_rate = int(index["sample_rate"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptFile(f"{folder / INDEX} is not an index of shards ({error}); prepare the corpus again") from None
+    version = read_json(folder / INDEX).get("format")
+    if version != FORMAT:
+        raise CorruptFile(f"{folder / INDEX} has the format {version!r:.20}, not {FORMAT}; prepare it again")
+    index = _parsed(_Index, folder / INDEX, "an index of shards")
+    shards = [(folder / row.name, row.bytes) for row in index.shards]
     for shard, size in shards:
         found = shard.stat().st_size if shard.is_file() else None
         if found != size:
             problem = "is missing" if found is None else f"has {found} bytes, not {size}"
             raise CorruptFile(f"{shard} {problem}; copy it once more, or prepare the corpus again")
-    return sample_rate, [shard for shard, _ in shards]
+    return index.sample_rate, [shard for shard, _ in shards]
 
 
 def write_json(path: Path, values: dict[str, Any], indent: int | None = 1) -> None:
@@ -188,11 +226,27 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorruptFile(f"{path} cannot be read ({error}); prepare the corpus again") from None
     if not isinstance(values, dict):
         raise CorruptFile(f"{path} holds no JSON object; prepare the corpus again")
     return values
+
+
+def _parsed(kind: type[Parsed], path: Path, what: str) -> Parsed:
+    """Read a JSON file whose every value is of the type and in the range that `kind` says.
+
+    Raises:
+        CorruptFile: one is not, or the file cannot be read.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
+        raise CorruptFile(f"{path} cannot be read ({error.strerror}); prepare the corpus again") from None
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        problem = ": ".join(filter(None, [".".join(map(str, fault["loc"])), fault["msg"]]))
+        raise CorruptFile(f"{path} is not {what} ({problem}); prepare the corpus again") from None
 
 
 class _Hashed:

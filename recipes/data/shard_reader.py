@@ -174,7 +174,7 @@ class Catalogue:
             CorruptFile: as `flac` does.
             AudioError: it is not a FLAC file.
         """
-        return audio.from_flac(self.flac(row), self.name(row))
+        return audio.from_flac(self.flac(row), self.name(row), int(self._columns[row, 3]))
 
     def waveform(self, row: int) -> Sound:
         """A recording as floats [sample]; the errors are those of `pcm`."""

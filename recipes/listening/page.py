@@ -3,9 +3,10 @@
 OUT/listen.html      the test: one page with all its sounds in it, which listeners open from disk
 OUT/listen_key.json  which system is behind which sound of the page; not for listeners
 
-The page knows its sounds by opaque names only, and so do the results that listeners send back (CSV):
-`vqcodec.recipes.listening.scores` puts results and key together. The same evaluation, files and systems
-always give the same names, so a key that was lost can be made again.
+The page knows its sounds and files by random names only, and so do the results that listeners send back (CSV):
+`vqcodec.recipes.listening.scores` puts results and key together. No two sounds of the page are the same bit for bit,
+the hidden reference and the open one included: each has dither of its own. A page that is written again, for the same
+files and systems, has the names of the key that lies there; the key of another test is put aside.
 
 What differs from the recommendation: the mid-range anchor (7 kHz) is left out up to 16 kHz, where it is hardly an
 impairment; nobody adjusts the loudness of the excerpts; the practice round has the sounds of one file, not of all.
@@ -15,10 +16,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
 import io
 import json
 import math
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ from ..reporting import html
 PAGE_NAME = "listen.html"
 KEY_NAME = "listen_key.json"
 
-PAGE_VERSION = 1
+PAGE_VERSION = 2
 """Version of the procedure and of the columns of its results; results of different versions are not put together."""
 
 MAX_CONDITIONS = 12
@@ -47,6 +48,9 @@ EXCERPT_S = 10.0
 """Seconds that are played of a longer recording."""
 FADE_S = 0.02
 """At both ends of an excerpt."""
+
+OPEN = "open reference"
+"""Stands for the reference that listeners see as such."""
 
 Sound = NDArray[np.float32]
 """`[sample]`."""
@@ -71,6 +75,8 @@ MID_ANCHOR = Anchor("anchor-7000", "Mid-range anchor, 7 kHz", 7000.0, above_hz=1
 class Trial:
     """The sounds of one page of the test."""
 
+    name: str
+    """Random; stands for the file on the page and in the results."""
     file: str
     start_s: float
     """Start of the excerpt in the file."""
@@ -78,15 +84,15 @@ class Trial:
     gain_db: float
     """Gain of all sounds of the trial alike: below 0 where an anchor would have exceeded full scale."""
     conditions: Mapping[str, str]
-    """Names of systems by opaque name of the sound."""
+    """Names of systems by random name of the sound."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """The key of a test: what its opaque names stand for."""
+    """The key of a test: what its random names stand for."""
 
     test: str
-    """A digest of all its sounds."""
+    """Random; in the results, too."""
     page_version: int
     title: str
     systems: Mapping[str, str]
@@ -114,16 +120,16 @@ def write_listening_test(
     """
     names = _chosen_systems(evaluation, systems)
     made = [_make_trial(evaluation, file, names) for file in _chosen_files(evaluation, files)]
-    trials = tuple(trial for trial, _ in made)
+    folder = evaluation.store.folder
     key = Key(
-        test=_digest(*(name.encode() for trial in trials for name in trial.conditions)),
+        test=_random_name(),
         page_version=PAGE_VERSION,
         title=title,
         systems=_titles(evaluation, names),
-        trials=trials,
+        trials=tuple(trial for trial, _ in made),
     )
-    page = _render(key, [sounds for _, sounds in made])
-    folder = evaluation.store.folder
+    key = _with_former_names(key, folder)
+    page = _render(key, [_by_random_name(trial, coded) for trial, (_, coded) in zip(key.trials, made, strict=True)])
     with atomic_output(folder / KEY_NAME, force=True) as output:
         output.write((json.dumps(dataclasses.asdict(key), indent=1, ensure_ascii=False) + "\n").encode())
     with atomic_output(folder / PAGE_NAME, force=True) as output:
@@ -221,7 +227,7 @@ def _titles(evaluation: Evaluation, systems: Sequence[str]) -> dict[str, str]:
 
 
 def _make_trial(evaluation: Evaluation, file: str, systems: Sequence[str]) -> tuple[Trial, dict[str, str]]:
-    """A trial, and its sounds (FLAC in base64) by opaque name, with the open reference as "reference"."""
+    """A trial, and its sounds (FLAC in base64) by system, with the open reference as `OPEN`."""
     sample_rate = evaluation.facts.sample_rate
     reference = _read(evaluation, file, REFERENCE)
     sounds = {REFERENCE: reference, **{name: _read(evaluation, file, name) for name in systems}}
@@ -234,19 +240,42 @@ def _make_trial(evaluation: Evaluation, file: str, systems: Sequence[str]) -> tu
     samples = part.stop - part.start
     ends = _fades(samples, sample_rate) if samples < len(reference) else np.ones(1, np.float32)
     gain = min(1.0, 1.0 / max(1e-9, *(float(np.abs(sound[part]).max(initial=0.0)) for sound in sounds.values())))
-    coded = {name: _flac(sound[part] * np.float32(gain) * ends, sample_rate) for name, sound in sounds.items()}
-    named = {_digest(file.encode(), name.encode(), data): name for name, data in coded.items()}
+    heard = {name: sound[part] * np.float32(gain) * ends for name, sound in {**sounds, OPEN: reference}.items()}
     trial = Trial(
+        name=_random_name(),
         file=file,
         start_s=part.start / sample_rate,
         duration_s=samples / sample_rate,
         gain_db=20 * math.log10(gain),
-        conditions=dict(sorted(named.items())),  # an order that says nothing
+        conditions=dict(sorted((_random_name(), system) for system in sounds)),  # an order that says nothing
     )
-    return trial, {
-        REFERENCE: _base64(coded[REFERENCE]),
-        **{opaque: _base64(coded[name]) for opaque, name in trial.conditions.items()},
-    }
+    return trial, {name: _base64(_flac(_dithered(sound), sample_rate)) for name, sound in heard.items()}
+
+
+def _by_random_name(trial: Trial, coded: Mapping[str, str]) -> dict[str, str]:
+    """The sounds of a trial as the page has them, with the open reference as "reference"."""
+    return {REFERENCE: coded[OPEN], **{name: coded[system] for name, system in trial.conditions.items()}}
+
+
+def _with_former_names(key: Key, folder: Path) -> Key:
+    """The key with the names of the one that lies in the folder, if that is of the same test; else put that aside."""
+    path = folder / KEY_NAME
+    if not path.exists():
+        return key
+    try:
+        former = read_key(path)
+    except ConfigError:  # of an earlier version
+        path.rename(path.with_stem(f"{path.stem}_former"))
+        return key
+    same = former.page_version == key.page_version and former.systems.keys() == key.systems.keys()
+    if not same or [trial.file for trial in former.trials] != [trial.file for trial in key.trials]:
+        path.rename(path.with_stem(f"{path.stem}_{former.test}"))
+        return key
+    trials = (
+        dataclasses.replace(new, name=old.name, conditions=old.conditions)
+        for new, old in zip(key.trials, former.trials, strict=True)
+    )
+    return dataclasses.replace(key, test=former.test, trials=tuple(trials))
 
 
 def _read(evaluation: Evaluation, file: str, system: str) -> Sound:
@@ -268,6 +297,14 @@ def _fades(samples: int, sample_rate: int) -> Sound:
     return gain
 
 
+def _dithered(sound: Sound) -> Sound:
+    """A sound with triangular noise of one step of 16 bits, -98 dB, which no other has."""
+    random = np.random.default_rng()
+    noise = random.random(len(sound), np.float32) - random.random(len(sound), np.float32)
+    dithered: Sound = sound + noise / np.float32(1 << 15)
+    return dithered
+
+
 def _flac(sound: Sound, sample_rate: int) -> bytes:
     buffer = io.BytesIO()
     audio.write(buffer, sound[None], sample_rate, format="flac")
@@ -278,10 +315,9 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _digest(*parts: bytes) -> str:
-    """An opaque name: 12 hexadecimal digits."""
-    lengths = b"".join(len(part).to_bytes(8, "little") for part in parts)
-    return hashlib.sha256(lengths + b"".join(parts)).hexdigest()[:12]
+def _random_name() -> str:
+    """12 hexadecimal digits that nothing follows from."""
+    return secrets.token_hex(6)
 
 
 def _render(key: Key, sounds: Sequence[Mapping[str, str]]) -> str:
@@ -293,7 +329,7 @@ def _render(key: Key, sounds: Sequence[Mapping[str, str]]) -> str:
     test = {
         "test": key.test,
         "version": key.page_version,
-        "trials": [{"file": trial.file, "conditions": list(trial.conditions)} for trial in key.trials],
+        "trials": [{"file": trial.name, "conditions": list(trial.conditions)} for trial in key.trials],
     }
     played_s = sum(trial.duration_s * len(trial.conditions) for trial in key.trials)
     minutes = math.ceil(2 * played_s / 60)  # everything twice

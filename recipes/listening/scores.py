@@ -21,8 +21,9 @@ from vqcodec.errors import ConfigError
 from vqcodec.files import atomic_output
 
 from ..evaluation.store import REFERENCE
+from ..result_store import csv_of
 from ..statistics import CONFIDENCE
-from .page import LOW_ANCHOR, MID_ANCHOR, PAGE_VERSION, Key, read_key
+from .page import LOW_ANCHOR, MID_ANCHOR, PAGE_VERSION, Key, Trial, read_key
 
 COLUMNS = ("listener", "trial", "file", "condition", "score", "time_s", "order", "test", "page_version")
 """Columns of the CSV that the page hands out, with one line for each rating."""
@@ -234,13 +235,11 @@ def table_rows(summary: ListeningSummary) -> list[tuple[str, ...]]:
 
 def write_scores(summary: ListeningSummary, folder: Path) -> None:
     """Write `listen_scores.csv`, a line for each system, and `listen_scores.json`, which has everything."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, [field.name for field in dataclasses.fields(SystemScore)], lineterminator="\n")
-    table.writeheader()
-    table.writerows(dataclasses.asdict(one) for one in summary.systems)
+    columns = [field.name for field in dataclasses.fields(SystemScore)]
+    table = csv_of(columns, map(dataclasses.asdict, summary.systems), line_end="\n")
     content = json.dumps(dataclasses.asdict(summary), indent=1, ensure_ascii=False, allow_nan=False)
     with atomic_output(folder / "listen_scores.csv", force=True) as output:
-        output.write(text.getvalue().encode())
+        output.write(table.encode())
     with atomic_output(folder / "listen_scores.json", force=True) as output:
         output.write((content + "\n").encode())
 
@@ -270,8 +269,8 @@ def read_ratings(paths: Sequence[Path], key: Key) -> list[Rating]:
 
 def _read_file(path: Path, key: Key) -> Iterable[Rating]:
     """The ratings of one file, of one listener or several."""
-    meaning = {opaque: (trial.file, system) for trial in key.trials for opaque, system in trial.conditions.items()}
-    seen: dict[str, dict[str, int]] = {}  # listener -> opaque name -> line
+    meaning = {name: (trial, system) for trial in key.trials for name, system in trial.conditions.items()}
+    seen: dict[str, dict[str, int]] = {}  # listener -> name of the sound -> line
     ratings = []
     for line, values in _lines(path):
         place = f"{path}, line {line}"
@@ -329,18 +328,19 @@ def _check_test(values: Mapping[str, str], key: Key, place: str) -> None:
         )
 
 
-def _rating(values: Mapping[str, str], meaning: Mapping[str, tuple[str, str]], place: str) -> Rating:
+def _rating(values: Mapping[str, str], meaning: Mapping[str, tuple[Trial, str]], place: str) -> Rating:
     listener = values["listener"].strip()
     if not listener:
         raise ConfigError(f"{place}: the listener has no name")
     if values["condition"] not in meaning:
         raise ConfigError(f"{place}: this test has no sound {values['condition']!r}")
-    file, system = meaning[values["condition"]]
-    if values["file"] != file:
-        raise ConfigError(f"{place}: the sound {values['condition']!r} belongs to {file!r}, not to {values['file']!r}")
+    trial, system = meaning[values["condition"]]
+    if values["file"] != trial.name:
+        belongs = f"belongs to {trial.name!r}, not to {values['file']!r}"
+        raise ConfigError(f"{place}: the sound {values['condition']!r} {belongs}")
     return Rating(
         listener=listener,
-        file=file,
+        file=trial.file,
         system=system,
         score=_number(values, "score", 0, 100, place),
         trial=int(_number(values, "trial", 1, math.inf, place, whole=True)),

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.optim.swa_utils import AveragedModel
 
 from vqcodec.errors import ConfigError, CorruptFile, VqcodecError
@@ -24,6 +22,7 @@ from vqcodec.models.autoencoder import Autoencoder
 from ..config import Recipe
 from ..loading import from_dict, sizes_that_differ
 from ..metrics.imitated import imitated_scores
+from . import checkpoint_file
 from .validation import SCORES
 
 Report = Callable[[str], None]
@@ -59,14 +58,7 @@ def write(run: Path, name: str, state: dict[str, Any]) -> None:
     Raises:
         VqcodecError: it cannot be written.
     """
-    path = run / "checkpoints" / name
-    try:
-        path.parent.mkdir(exist_ok=True)
-        with atomic_output(path, force=True, durable=True) as file:
-            torch.save(state, file)
-    except (OSError, RuntimeError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or "is the disk full?"
-        raise VqcodecError(f"cannot write {path}: {reason}") from error
+    checkpoint_file.write(run / "checkpoints" / name, state)
 
 
 def load(run: Path, report: Report) -> dict[str, Any]:
@@ -80,34 +72,7 @@ def load(run: Path, report: Report) -> dict[str, Any]:
         ConfigError: there is none.
         CorruptFile: none can be read.
     """
-    paths = [*reversed(_numbered(run)), *(run / "checkpoints").glob(BEST)]
-    if not paths:
-        raise ConfigError(f"{run} holds no checkpoint")
-    for path in paths:
-        try:
-            state = read(path)
-        except CorruptFile as error:
-            report(f"{error}; going back to the one before")
-        else:
-            return state
-    raise CorruptFile(f"{run}: not one of its {len(paths)} checkpoints can be read; begin anew in another folder")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """One checkpoint, on the CPU, its checksums compared.
-
-    Raises:
-        CorruptFile: it cannot be read.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CorruptFile(f"{path} is not a readable checkpoint ({str(error).partition('. ')[0]})") from None
-    return state
+    return _last(run, report)[1]
 
 
 def exist(run: Path) -> bool:
@@ -119,7 +84,8 @@ def prepare_folder(run: Path, recipe: Recipe, resume: bool) -> None:
     """Make the run's folder and note its recipe there.
 
     Raises:
-        ConfigError: the run exists and `resume` was not asked for, or the other way round; or its model is another one.
+        ConfigError: the run exists and `resume` was not asked for, or the other way round; or its model is another one,
+            or its note of the best checkpoint is damaged.
         VqcodecError: the folder cannot be written.
     """
     exists = exist(run)
@@ -129,6 +95,7 @@ def prepare_folder(run: Path, recipe: Recipe, resume: bool) -> None:
         raise ConfigError(f"{run} holds no checkpoint to resume from")
     if resume and (differing := sizes_that_differ(recorded(run).model, recipe.model)):
         raise ConfigError(f"{run} trains a model of other sizes than this recipe's: {', '.join(differing)}")
+    BestCheckpoint(run, recipe.run.best_by)
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -138,18 +105,22 @@ def prepare_folder(run: Path, recipe: Recipe, resume: bool) -> None:
 
 
 def recorded(run: Path) -> Recipe:
-    """The settings that a run was last started with.
+    """The settings that a run was last started with; those of its last checkpoint where its `RECIPE` is missing.
 
     Raises:
         ConfigError: there is no run, or its settings are unknown to this version.
+        CorruptFile: only checkpoints could say, and none of them can be read.
     """
     path = run / RECIPE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{run} holds no checkpoint to resume from: there is no {RECIPE}") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
+        if not exist(run):
+            raise ConfigError(f"{run} holds no checkpoint to resume from") from None
+        return checkpoint_file.recipe_of(*_last(run, lambda problem: None))
+    except (OSError, ValueError, RecursionError) as error:
+        advice = "remove it, and the settings are those of the last checkpoint"
+        raise ConfigError(f"{path} cannot be read: {error}; {advice}") from None
     try:
         return from_dict(values)
     except ConfigError as error:
@@ -175,10 +146,11 @@ def export(run: Path, target: Path, *, best: bool = False, force: bool = False, 
     """
     if target.exists() and not force:
         raise ConfigError(f"{target} exists already; add --force to overwrite it")
-    state = _read_best(run) if best else load(run, report)
-    recipe = from_dict(state["recipe"])
+    path, state = _best(run) if best else _last(run, report)
+    recipe = checkpoint_file.recipe_of(path, state)
     average = AveragedModel(Autoencoder(recipe.model), use_buffers=True)
-    average.load_state_dict(state["average"])
+    with checkpoint_file.taken_over(path):
+        average.load_state_dict(state["average"])
     model = average.module
     assert isinstance(model, Autoencoder)
     model.learn_silence()
@@ -199,6 +171,9 @@ class BestCheckpoint:
         Args:
             run: the folder of the run; what it holds from before counts, if it was chosen by the same score.
             by: a score as validation names it ("mel@12"), or what stands before its "@"; `checks` knows which.
+
+        Raises:
+            CorruptFile: `best.json` is damaged.
         """
         self.run, self.by = run, by
         self._note = run / "checkpoints" / "best.json"
@@ -225,16 +200,33 @@ class BestCheckpoint:
     def _noted(self) -> float | None:
         try:
             noted = json.loads(self._note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            by, value = noted["by"], float(noted["value"])
+        except FileNotFoundError:
             return None
-        return float(noted["value"]) if noted["by"] == self.by else None
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            advice = "remove it, and the best checkpoint is chosen anew"
+            raise CorruptFile(f"{self._note} does not say how good the best checkpoint is; {advice}") from None
+        return value if by == self.by and math.isfinite(value) else None
 
 
-def _read_best(run: Path) -> dict[str, Any]:
+def _last(run: Path, report: Report) -> tuple[Path, dict[str, Any]]:
+    """The last checkpoint that can be read, as `load` has it, and its path."""
+    paths = [*reversed(_numbered(run)), *(run / "checkpoints").glob(BEST)]
+    if not paths:
+        raise ConfigError(f"{run} holds no checkpoint")
+    for path in paths:
+        try:
+            return path, checkpoint_file.read(path)
+        except CorruptFile as error:
+            report(f"{error}; going back to the one before")
+    raise CorruptFile(f"{run}: not one of its {len(paths)} checkpoints can be read; begin anew in another folder")
+
+
+def _best(run: Path) -> tuple[Path, dict[str, Any]]:
     path = run / "checkpoints" / BEST
     if not path.exists():
         raise ConfigError(f"{run} holds no best checkpoint: it has not been validated with its quantizer yet")
-    return read(path)
+    return path, checkpoint_file.read(path)
 
 
 def _numbered(run: Path) -> list[Path]:

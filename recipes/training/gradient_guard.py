@@ -10,6 +10,9 @@ from vqcodec.errors import VqcodecError
 LEARNING_STEPS = 20
 """Gradients at the start from which the usual norm is learnt; all finite ones are accepted."""
 
+_LARGEST_COUNT = 1 << 40
+_LARGEST_LOG = 700.0  # whose exponential float64 still holds
+
 RATE = 0.02
 """Share by which a gradient moves the usual norm, in the log domain."""
 
@@ -75,9 +78,20 @@ class GradientSpikeGuard:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned."""
-        self.skipped, self._in_a_row = state["skipped"], state["in_a_row"]
-        self._seen, self._log_usual = state["seen"], state["log_usual"]
+        """Go back to what `state` returned.
+
+        Raises:
+            KeyError: a number is missing.
+            ValueError: one of them cannot be.
+        """
+        counts = [state[name] for name in ("skipped", "in_a_row", "seen")]
+        log_usual = state["log_usual"]
+        if not all(type(count) is int and 0 <= count < _LARGEST_COUNT for count in counts):
+            raise ValueError("a count of steps with gradient spikes is no whole number")
+        if not isinstance(log_usual, float) or not abs(log_usual) < _LARGEST_LOG:
+            raise ValueError(f"the usual norm of the gradient is exp({str(log_usual)[:20]})")
+        self.skipped, self._in_a_row, self._seen = counts
+        self._log_usual = log_usual
 
     def _learn(self, log_norm: float) -> None:
         self._seen += 1

@@ -27,6 +27,7 @@ from vqcodec.models.layers import Stream, compress
 from ..config import Recipe
 from ..data.batches import Example
 from ..distributed import World
+from ..optimizer_state import load_state
 from .adversary.adversary import Adversary
 from .calibration import calibrate
 from .draws import Drawn
@@ -304,12 +305,16 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned, also before there were a guard and discriminators."""
+        """Go back to what `state` returned, also before there were a guard and discriminators.
+
+        Raises:
+            RuntimeError: it is the state of another model; or another error of a wrong type or key.
+        """
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            load_state(optimizer, saved)
         self.decodes = tuple(state.get("decodes", ()))
         self.trained_on_scores = tuple(state.get("trained_on_scores", ()))
         if "guard" in state:

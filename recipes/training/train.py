@@ -21,6 +21,7 @@ from ..data.batches import BatchSource, Example
 from ..data.shard_reader import open_source
 from ..distributed import joined
 from . import checkpoints, memory
+from .checkpoint_file import taken_over
 from .checks import check
 from .logs import Meter, MetricsLog, TensorBoardLogger
 from .step import Trainer
@@ -91,6 +92,7 @@ def train(
     Raises:
         ConfigError: the run exists and `resume` was not asked for, or the other way round.
         AudioError: a folder is missing or holds no readable audio.
+        CorruptFile: no checkpoint of a run that is resumed can be read, or the last one is not of this recipe.
         OutOfMemory: a step does not fit into the memory.
         TrainingDiverged: the gradients stay unusable.
     """
@@ -106,7 +108,9 @@ def train(
         source = world.in_turn(lambda: open_source(recipe, data, cache or out / "cache", display.message, noise))
         display.message(source.describe())
         if resume:
-            trainer.load_state(checkpoints.load(out, display.message))
+            state = checkpoints.load(out, display.message)
+            with taken_over(out):
+                trainer.load_state(state)
             display.message(f"resuming at step {trainer.step}")
         with _interrupts() as interrupted:
             _loop(trainer, source, out, display, interrupted)

@@ -5,8 +5,12 @@ import sys
 
 import pytest
 
-from vqcodec.cli.terminal import progress, training
+from vqcodec.cli.terminal import messages, metric_names, progress, tables, training
+from vqcodec.cli.terminal.metric_names import in_words
 from vqcodec.cli.terminal.training import Clock, LiveDisplay, PlainDisplay, clock_time, training_display
+from vqcodec.recipes.config import LossConfig
+from vqcodec.recipes.training.adversary.adversary import METRICS as METRICS_OF_ADVERSARY
+from vqcodec.recipes.training.validation import SCORES
 
 METRICS = {"signed": 0.123, "mel": 1.25, "loss": 4.5, "audio_s_per_s": 25.3, "data_share": 0.02}
 
@@ -51,10 +55,12 @@ def test_a_line_an_update(capsys: pytest.CaptureFixture[str]) -> None:
     assert output.out == ""
     message, first, second, scores = output.err.splitlines()
     assert message == "8 M parameters"
-    assert first.startswith("step 20/1000, signed 0.123, mel 1.25, loss 4.5, audio_s_per_s 25.3")
+    assert first.startswith(
+        "step 20/1000, signed error 0.123, mel distance 1.25, total loss 4.5, speed 25.3 s of audio per s"
+    )
     assert "perplexity" not in first
     assert "perplexity 500 600" in second and "remaining 0:" in second
-    assert scores == "step 40, held-out files: si_sdr 3.25"
+    assert scores == "step 40, held-out files: SI-SDR 3.25 dB"
 
 
 def test_a_panel_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,12 +74,12 @@ def test_a_panel_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for words in (
         "[8 M] parameters",
         "step 20/1000",
-        "25 audio s/s",
+        "25 s of audio per s",
         "2% waiting",
         "signed",
         "4.5",
         "perplexity",
-        "si_sdr 3.25",
+        "SI-SDR 3.25 dB",
     ):
         assert words in text
 
@@ -96,3 +102,37 @@ def test_no_bar_when_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress.bar(10.0, quiet=True) as update:
         update(5.0, "half way")
     assert terminal.getvalue() == ""
+
+
+HOSTILE = "a\x1b[31m\x1b]0;owned\x07\u202e\x9b2Jb\nvqcodec: all is well\udcff"
+
+
+def test_names_cannot_command_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert messages.printable("Zoë – 日本 'x'") == "Zoë – 日本 'x'"
+    for tell in (messages.say, messages.note, messages.error, PlainDisplay().message):
+        tell(HOSTILE)
+        told = capsys.readouterr().err
+        assert r"\x1b[31m\x1b]0;owned\x07\u202e\x9b2Jb" in told
+        assert told.count("\n") == 1 and told[:-1].isprintable()
+    messages.show(f"{HOSTILE}\n  second line")
+    assert "\x1b" not in capsys.readouterr().out
+    tables.show_results(("file", "x"), [(HOSTILE, "1")], [("score", ["2"])], 10)
+    assert r"a\x1b[31m" in (shown := capsys.readouterr().out) and "\x1b" not in shown
+    terminal = on_terminal(monkeypatch)
+    with training_display() as display:
+        display.message(HOSTILE)
+    with progress.bar(10.0, quiet=False) as update:
+        update(5.0, HOSTILE)
+    assert r"a\x1b[31m" in terminal.getvalue() and "\x1b[31m" not in terminal.getvalue()
+    assert "\x1b]0;" not in terminal.getvalue()
+
+
+def test_every_metric_has_a_name_and_a_unit() -> None:
+    assert in_words("mel@2", 1.25) == ("mel distance with 2 stages", "1.25")
+    assert in_words("mel@1", 1.25) == ("mel distance with 1 stage", "1.25")
+    assert in_words("si_sdr@0", -3.0) == ("SI-SDR without codes", "-3 dB")
+    assert in_words("data_share", 0.25) == ("waiting for data", "25%")
+    logged = {*LossConfig.model_fields, *SCORES, *METRICS, *METRICS_OF_ADVERSARY, "gradient_norm", "skipped"}
+    settings = {"signed_final", "signed_focus", "draws", "sparse_rho", "schedule_start", "schedule_steps"}
+    assert logged - settings <= set(metric_names._WORDS)
+    assert all("_" not in words for words, _ in metric_names._WORDS.values())

@@ -193,15 +193,19 @@ def with_config(**values: Any) -> Callable[[Tensors, Metadata], object]:
         (lambda t, m: t.pop("decoder.norm_in.bias"), "decoder.norm_in.bias"),
         (lambda t, m: t.update(surprise=torch.zeros(1).half()), "surprise"),
         (lambda t, m: t.update({"decoder.norm_in.bias": torch.zeros(3).half()}), r"\[3\], not \[32\]"),
-        (lambda t, m: t.update({"decoder.norm_in.bias": torch.zeros(32)}), "float32, not"),
+        (lambda t, m: t.update({"decoder.norm_in.bias": torch.zeros(32)}), r"is F32, not F16 \(float16\)"),
         (lambda t, m: t["decoder.norm_in.bias"].fill_(float("nan")), "NaN"),
         (lambda t, m: t["encoder.norm_in.bias"].fill_(float("inf")), "NaN or beyond float16"),
         (lambda t, m: t["decoder.norm_in.bias"].add_(1), "do not match the fingerprint"),
         (with_config(decoder_blocks=1), "not of this model"),
         (with_config(power=0.5), "do not match the fingerprint"),
-        (with_config(latent_dim=10**9), "cannot hold"),
-        (with_config(decoder_width=10**9), "cannot hold"),
-        (with_config(encoder_blocks=10**9), "cannot hold"),
+        (with_config(latent_dim=10_000), "cannot hold"),
+        (with_config(decoder_width=10_000), "cannot hold"),
+        (with_config(encoder_blocks=200), "cannot hold"),
+        (with_config(kernel_size=1000), "cannot hold"),
+        (with_config(mdct_hop=2048), "cannot hold"),
+        (with_config(mdct_hop=2, stride=32_767), "cannot hold"),
+        (with_config(num_stages=255), "cannot hold"),
     ],
 )
 def test_damage(change: Callable[[Tensors, Metadata], object], message: str, tmp_path: Path) -> None:
@@ -217,6 +221,9 @@ def test_damage(change: Callable[[Tensors, Metadata], object], message: str, tmp
     [
         (with_config(latent_dims=16), r"latent_dims is not a setting of a model; did you mean model.latent_dim\?"),
         (with_config(num_stages=0), "model.num_stages"),
+        (with_config(encoder_blocks=10**9), "model.encoder_blocks"),
+        (with_config(kernel_size=10**9), "model.kernel_size"),
+        (with_config(name="../../x"), "model.name"),
         (with_config(codebook_size="many"), "model.codebook_size"),
     ],
 )

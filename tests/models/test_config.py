@@ -130,7 +130,7 @@ def test_wrong_type(key: str, value: Any) -> None:
         *((field.name, -1) for field in dataclasses.fields(ModelConfig) if field.type in ("int", "float")),
         ("stride", 0),
         ("mdct_hop", 1),
-        ("mdct_hop", 8193),
+        ("mdct_hop", 2049),
         ("latent_dim", 0),
         ("kernel_size", 0),
         ("expansion", 0),
@@ -156,10 +156,36 @@ def test_out_of_range(key: str, value: float) -> None:
         ModelConfig.from_dict({key: value})
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["", "../../x", "a/b", "a\\b", "..", ".x", "-x", " x", "x.", "a\nb", "\x1b[2J", "\udcff", "x" * 101, "c:x"],
+)
+def test_names_that_cannot_name_a_file(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^model\.name = .* cannot name a file: choose [^\n\x1b]*$"):
+        ModelConfig(name=name)
+
+
+@pytest.mark.parametrize("name", ["speech_16k", "my voice 2.1", "été-3", "x" * 100])
+def test_names_that_can(name: str) -> None:
+    assert ModelConfig(name=name).name == name
+
+
+@pytest.mark.parametrize("key", [field.name for field in dataclasses.fields(ModelConfig) if field.type == "int"])
+def test_every_size_has_a_largest_value(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"model\.{key} = 1000000000 "):
+        ModelConfig.from_dict({key: 10**9})
+
+
+def test_a_delay_out_of_range() -> None:
+    sizes = {"kernel_size": 1024, "encoder_blocks": 4, "encoder_lookahead": 4092}
+    with pytest.raises(ConfigError, match=r"model\.delay = "):
+        ModelConfig.from_dict(sizes)
+
+
 def test_hop_length_out_of_range() -> None:
     with pytest.raises(ConfigError, match=r"model\.hop_length = 65536"):
-        ModelConfig(mdct_hop=8192, stride=8)
-    assert ModelConfig(mdct_hop=8191, stride=8).hop_length == 65_528
+        ModelConfig(mdct_hop=2048, stride=32)
+    assert ModelConfig(mdct_hop=2047, stride=32).hop_length == 65_504
 
 
 @pytest.mark.parametrize(
@@ -176,7 +202,7 @@ def test_hop_length_out_of_range() -> None:
         ("decoder_lookahead", 36),
         ("encoder_fast_blocks", 0),
         ("mdct_hop", 2),
-        ("mdct_hop", 8192),
+        ("mdct_hop", 2048),
     ],
 )
 def test_bounds_are_allowed(key: str, value: float) -> None:

@@ -41,7 +41,7 @@ def test_overrides() -> None:
         ("run.steps=0", "run.steps = 0"),
         ("run.steps=many", "run.steps = 'many'"),
         ("model.latent_dim=many", "model.latent_dim must be int"),
-        ("model.kernel_size=0", "model.kernel_size = 0 is too small"),
+        ("model.kernel_size=0", "model.kernel_size = 0 must lie between 1 and"),
         ("steps=7", "not of the form section.key=value"),
         ("run.steps", "not of the form section.key=value"),
         ("bottleneck.kind=rvk", "bottleneck.kind = 'rvk': input should be 'rvq', 'vq'"),

@@ -13,10 +13,14 @@ from vqcodec.errors import ConfigError
 
 from ...config import Recipe
 from ...distributed import World
+from ...optimizer_state import load_state
 from .discriminators import DiscriminatorOutput, Discriminators
 
 FEATURE_FLOOR = 0.01
 """Added to the mean magnitude of a layer's features before it divides."""
+
+METRICS = ("discriminator", "discriminator_accuracy", "discriminator_norm")
+"""Names of what `Adversary.learn` returns."""
 
 FORMER_METRICS = {"told_apart": "discriminator_accuracy"}
 """Names of metrics in checkpoints of earlier versions, and those that they have now."""
@@ -94,12 +98,19 @@ class Adversary:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `state` returned, also in earlier versions, which had another name for the accuracy."""
+        """Go back to what `state` returned, also in earlier versions, which had another name for the accuracy.
+
+        Raises:
+            ValueError: it is not the state of such discriminators; or another error of a wrong type or key.
+        """
         self.discriminators.load_state_dict(state["discriminators"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.calls = state["calls"]
+        load_state(self.optimizer, state["optimizer"])
         metrics = {FORMER_METRICS.get(name, name): value for name, value in state["metrics"].items()}
-        self.metrics = {name: value.to(self.device) for name, value in metrics.items()}
+        calls = state["calls"]
+        if type(calls) is not int or calls < 0 or set(metrics) != set(METRICS if calls else ()):
+            raise ValueError("the discriminators had other metrics")
+        self.calls = calls
+        self.metrics = {name: value.reshape(()).to(self.device, torch.float32) for name, value in metrics.items()}
 
     def _step(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         with self._autocast():
@@ -112,7 +123,7 @@ class Adversary:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         right = discriminator_accuracy(of_real, of_fake, self.config.loss)
-        return {"discriminator": loss.detach(), "discriminator_accuracy": right, "discriminator_norm": norm.detach()}
+        return dict(zip(METRICS, (loss.detach(), right, norm.detach()), strict=True))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

@@ -26,7 +26,7 @@ from vqcodec.recipes import config, loading
 from vqcodec.recipes.data.shard_reader import open_source
 from vqcodec.recipes.distributed import World
 from vqcodec.recipes.metrics.imitated import imitated_scores
-from vqcodec.recipes.training import checkpoints, logs, memory
+from vqcodec.recipes.training import checkpoint_file, checkpoints, logs, memory
 from vqcodec.recipes.training.checkpoints import export
 from vqcodec.recipes.training.logs import Meter, MetricsLog, spectrogram
 from vqcodec.recipes.training.objective import loss_weights
@@ -467,7 +467,7 @@ def test_a_run_of_every_kind_can_be_interrupted_and_exported(speech: Path, tmp_p
     most = model.config.num_stages if model.config.has_codes else 0
     assert notes.scores[-1].keys() >= {f"mel@{most}", f"si_sdr@{most}"}
     assert ("perplexity_min" in notes.scores[-1]) is model.config.has_codes
-    assert checkpoints.read(run / "checkpoints" / "best.pt")["step"] in (8, 16)
+    assert checkpoint_file.read(run / "checkpoints" / "best.pt")["step"] in (8, 16)
     if model.config.has_codes:
         codec = Codec.load(weights)
         assert codec.decode(codec.encode(waveform)).shape == (1, 16_000)
