@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,31 +11,74 @@ import typer
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 from vqcodec.rates.target import Packing, RateMode
 
-from .conversion import Conversion, Conversions, plan, run
+from .conversion.crew import Convert
+from .conversion.outcomes import Outcome
+from .conversion.places import VQ, Conversion, Conversions, Plan
+from .conversion.run import run
 from .options import (
     Device,
     Force,
+    Jobs,
     MaxBitrate,
     MeanBitrate,
     Model,
+    OutFolder,
     Quiet,
+    SkipExisting,
     Stages,
     Threads,
     check_one_of,
     choose_stages,
+    jobs_on,
     use_threads,
 )
 
 if TYPE_CHECKING:
-    from vqcodec.codec import FileResult
+    from vqcodec import Codec, Rate
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What is done with each file, and the settings for all of them."""
+
+    model: str | None
+    device: str
+    rate: Rate
+    effort: int
+    force: bool
+
+    def codec(self) -> Codec:
+        """Load the model."""
+        from vqcodec import Codec
+        from vqcodec.models import registry
+
+        return Codec.load(registry.DEFAULT if self.model is None else self.model, self.device)
+
+    def open(self) -> Convert:
+        """Load what all files need."""
+        return self.with_codec(self.codec())
+
+    def with_codec(self, codec: Codec) -> Convert:
+        """The function that encodes a file."""
+
+        def convert(file: Conversion, progress: Callable[[float], None]) -> Outcome:
+            settings = {"rate": self.rate, "effort": self.effort, "force": self.force, "progress": progress}
+            result = codec.encode_file(file.source, file.target, **settings)
+            return Outcome(result.duration_s, result.bytes_out)
+
+        return convert
 
 
 def encode(
-    source: Annotated[str, typer.Argument(metavar="IN", help="Sound file, folder of them, or - for standard input.")],
-    target: Annotated[
-        str | None,
-        typer.Argument(metavar="OUT", help="File, folder or - for standard output; by default IN with the suffix .vq."),
-    ] = None,
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN [OUT] | IN... --out FOLDER",
+            help="IN: sound file, folder of them, or - for standard input. OUT: file, folder or - for standard output;"
+            " by default IN with the suffix .vq.",
+        ),
+    ],
+    out: OutFolder = None,
     bitrate: MeanBitrate = None,
     stages: Stages = None,
     quality: Annotated[
@@ -59,6 +103,8 @@ def encode(
     model: Model = None,
     device: Device = "auto",
     threads: Threads = None,
+    jobs: Jobs = None,
+    skip_existing: SkipExisting = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -71,22 +117,19 @@ def encode(
     use_threads(threads)
     from vqcodec import audio
 
-    work = plan(source, target, ".vq", audio.find, force)
+    work = Plan(VQ, audio.find, force, skip_existing).files(names, out)
     total_s = _duration_s(work)
-    from vqcodec import Codec, Rate
-    from vqcodec.models import registry
+    from vqcodec import Rate
     from vqcodec.rates.plan import plan_of
 
-    codec = Codec.load(registry.DEFAULT if model is None else model, device)
-    wish = Rate(_bps(bitrate), stages, quality, _bps(max_bitrate), rate_mode, packing)
-    chosen = plan_of(codec.config, None, None, wish, varies=True)
+    task = Encoding(
+        model, device, Rate(_bps(bitrate), stages, quality, _bps(max_bitrate), rate_mode, packing), effort, force
+    )
+    codec = task.codec()
+    chosen = plan_of(codec.config, None, None, task.rate, varies=True)
     if chosen.target is None and bitrate is not None:
         choose_stages(codec, bitrate, None, quiet)
-
-    def convert(file: Conversion, progress: Callable[[float], None]) -> FileResult:
-        return codec.encode_file(file.source, file.target, rate=wish, effort=effort, force=force, progress=progress)
-
-    run(work, convert, lambda result: result.bytes_out, total_s, quiet)
+    run(work, task.with_codec(codec), quiet, total_s, task, jobs_on(device, jobs) if work.many else 1)
 
 
 def _bps(kbps: float | None) -> float | None:
@@ -95,7 +138,7 @@ def _bps(kbps: float | None) -> float | None:
 
 def _duration_s(work: Conversions) -> float | None:
     """Seconds of audio of a single file, which must be readable, before a model is loaded for it."""
-    if work.is_folder or not work.files[0].can_peek:
+    if work.many or not work.files[0].can_peek:
         return None
     from vqcodec import audio
 

@@ -20,6 +20,7 @@ from .export import export
 from .info import info
 from .models import models
 from .peel import peel
+from .play import play
 from .prepare import prepare
 from .quantizers import quantizers
 from .terminal.messages import reported
@@ -49,6 +50,7 @@ app.command()(decode)
 app.command()(info)
 app.command()(models)
 app.command()(peel)
+app.command()(play)
 app.command()(prepare)
 app.command()(train)
 app.command("train-context")(train_context)
