@@ -32,6 +32,7 @@ from .options import (
     jobs_on,
     use_threads,
 )
+from .terminal.messages import on_terminal
 
 if TYPE_CHECKING:
     from vqcodec import Codec, Rate
@@ -118,7 +119,7 @@ def encode(
     from vqcodec import audio
 
     work = Plan(VQ, audio.find, force, skip_existing).files(names, out)
-    total_s = _duration_s(work)
+    total_s = _duration_s(work, quiet)
     from vqcodec import Rate
     from vqcodec.rates.plan import plan_of
 
@@ -136,11 +137,11 @@ def _bps(kbps: float | None) -> float | None:
     return None if kbps is None else 1000 * kbps
 
 
-def _duration_s(work: Conversions) -> float | None:
-    """Seconds of audio of a single file, which must be readable, before a model is loaded for it."""
+def _duration_s(work: Conversions, quiet: bool) -> float | None:
+    """Seconds of audio of a single file for the bar; it must be readable, before a model is loaded for it."""
     if work.many or not work.files[0].can_peek:
         return None
     from vqcodec import audio
 
     with audio.Reader(work.files[0].source) as reader:
-        return reader.duration_s
+        return None if quiet or not on_terminal() else reader.duration_s

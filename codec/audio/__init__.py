@@ -1,6 +1,7 @@
 """Sound files <-> float32 waveforms `[channel, sample]` in [-1, 1], and resampling.
 
-The only package that touches soundfile and soxr. Everything works block by block, in bounded memory.
+The only package that touches soundfile, soxr, sounddevice and ffmpeg. Everything works block by block, in bounded
+memory.
 """
 
 from .formats import AUDIO_SUFFIXES, FORMATS, Place, find, format_of, is_file_name, name_of

@@ -73,7 +73,7 @@ def test_one_input_into_a_folder(sounds: list[Path], tmp_path: Path) -> None:
 def test_peel_takes_folders_and_several_inputs(coded: Path, tmp_path: Path) -> None:
     assert run("peel", coded, tmp_path / "peeled", "--stages", 2).stderr.startswith("2 files: 0.6 s")
     assert names(tmp_path / "peeled") == ["a.vq", "b.vq"]
-    run("peel", coded / "a.vq", coded / "b.vq", "--out", tmp_path / "low", "--bitrate", 0.9)
+    run("peel", coded / "a.vq", coded / "b.vq", "--out", tmp_path / "low", "--bitrate", 2)
     assert names(tmp_path / "low") == ["a.vq", "b.vq"]
     assert (tmp_path / "low/a.vq").stat().st_size < (coded / "a.vq").stat().st_size
     assert "name a file to write" in run("peel", coded / "a.vq", "--stages", 1, code=2).stderr
