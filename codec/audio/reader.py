@@ -203,7 +203,7 @@ def _opened(descriptor: int, name: str) -> Any:
             try:
                 return FfmpegFile(descriptor)
             except soundfile.SoundFileError as failure:
-                reason, hint = f"{reason}; ffmpeg: {reason_of(failure)}", f", {ffmpeg.FORMATS}"
+                reason, hint = f"{reason}; ffmpeg: {reason_of(failure)}", f", or else {ffmpeg.FORMATS}"
         problem = f"{name} is not a sound file that can be read ({reason})"
         raise AudioError(f"{problem}; it should be {_READABLE}{hint}") from error
 
