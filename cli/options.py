@@ -50,6 +50,15 @@ Threads: TypeAlias = Annotated[
         help="Threads to compute on: 1, or OMP_NUM_THREADS if that is set. More help on an idle machine only.",
     ),
 ]
+TrainingThreads: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Threads to compute on: those that are fastest in the first seconds, or OMP_NUM_THREADS if that is set.",
+    ),
+]
 Jobs: TypeAlias = Annotated[
     int | None,
     typer.Option(
@@ -78,6 +87,7 @@ def use_threads(count: int | None) -> None:
         count = 1
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = str(count)
+    let_threads_sleep()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)
 
@@ -102,6 +112,15 @@ def jobs_on(device: str, jobs: int | None) -> int:
     if checked_device(device).type != "cpu":
         return 1
     return max(1, usable_cpus() // torch.get_num_threads())
+
+
+def let_threads_sleep() -> None:
+    """Have threads of OpenMP that wait for others sleep, unless the environment says otherwise.
+
+    Waiting in a loop, as they do by themselves, keeps a core from those that they wait for, where the cores are shared.
+    Counts only before torch is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def check_one_of(options: Mapping[str, object]) -> None:

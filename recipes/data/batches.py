@@ -122,6 +122,14 @@ def read_samples(recipe: Recipe) -> int:
     return math.ceil(crop_samples(recipe) * (SPEEDS[1] if recipe.augment.speed else 1))
 
 
+def random_batch(recipe: Recipe, device: torch.device) -> Example:
+    """Make a batch of noise as large as those of a run."""
+    generator = torch.Generator().manual_seed(recipe.run.seed)
+    noise = torch.randn(recipe.data.batch_size, 1, crop_samples(recipe), generator=generator)
+    waveform = (0.1 * noise).clamp(-1, 1).to(device)
+    return Example(waveform, waveform)
+
+
 def started(loader: DataLoader[T]) -> Iterator[T]:
     """Start the workers of a loader, which are deaf to Ctrl-C from the first."""
     with interruptions_wait():
