@@ -13,10 +13,8 @@ import typer
 from vqcodec.bitstream import HEADER_BYTES, Header
 from vqcodec.errors import ModelMismatch, VqcodecError
 
-from .conversion.crew import Convert
 from .conversion.outcomes import Outcome
 from .conversion.places import Conversion, Conversions, Plan, find_vq
-from .conversion.run import run
 from .options import (
     Bitrate,
     Device,
@@ -37,6 +35,8 @@ from .terminal.messages import note
 
 if TYPE_CHECKING:
     from vqcodec import Codec
+
+    from .conversion.crew import Convert
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,8 @@ def decode(
         audio.format_of(work.files[0].target, name, work.files[0].target)
     else:
         task = replace(task, quiet=True)
+    from .conversion.run import run
+
     run(work, task.open(), quiet, total_s, task, jobs_on(device, jobs) if work.many else 1)
 
 

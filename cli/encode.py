@@ -11,10 +11,8 @@ import typer
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 from vqcodec.rates.target import Packing, RateMode
 
-from .conversion.crew import Convert
 from .conversion.outcomes import Outcome
 from .conversion.places import VQ, Conversion, Conversions, Plan
-from .conversion.run import run
 from .options import (
     Device,
     Force,
@@ -36,6 +34,8 @@ from .terminal.messages import on_terminal
 
 if TYPE_CHECKING:
     from vqcodec import Codec, Rate
+
+    from .conversion.crew import Convert
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,8 @@ def encode(
     total_s = _duration_s(work, quiet)
     from vqcodec import Rate
     from vqcodec.rates.plan import plan_of
+
+    from .conversion.run import run
 
     task = Encoding(
         model, device, Rate(_bps(bitrate), stages, quality, _bps(max_bitrate), rate_mode, packing), effort, force

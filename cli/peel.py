@@ -12,7 +12,6 @@ from vqcodec.files import open_input, open_output
 
 from .conversion.outcomes import Outcome
 from .conversion.places import VQ, Conversion, Plan, find_vq
-from .conversion.run import run
 from .options import Force, OutFolder, PeeledBitrate, Quiet, SkipExisting
 
 if TYPE_CHECKING:
@@ -61,6 +60,8 @@ def peel(
                 size = output.tell() if output.seekable() else 0
         duration_s = (reader.num_samples or 0) / reader.header.source_sample_rate
         return Outcome(duration_s, size, summary=_summary(header, reader.header, bitrate))
+
+    from .conversion.run import run
 
     run(work, convert, quiet)
 

@@ -96,3 +96,13 @@ def test_no_bar_when_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress.bar(10.0, quiet=True) as update:
         update(5.0, "half way")
     assert terminal.getvalue() == ""
+
+
+def test_lines_instead_of_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.bar(2.0, quiet=False, lines=True) as update:
+        for done, text in [(0.0, "first"), (0.1, "first"), (0.2, "first"), (0.21, "second"), (2.0, "second")]:
+            update(done, text)
+    assert capsys.readouterr().err.splitlines() == ["  0 %  first", " 10 %  first", " 10 %  second", "100 %  second"]
+    with progress.bar(2.0, quiet=True, lines=True) as update:
+        update(1.0, "first")
+    assert capsys.readouterr().err == ""
