@@ -62,8 +62,9 @@ class Decoding:
         def convert(file: Conversion, progress: Callable[[float], None]) -> Outcome:
             codec = codec_for(file.source)
             settings = self.settings(codec, file.source)
-            writing = {"force": self.force, "format": self.format, "progress": progress}
-            result = codec.decode_file(file.source, file.target, **settings, **writing)
+            result = codec.decode_file(
+                file.source, file.target, **settings, force=self.force, format=self.format, progress=progress
+            )
             return Outcome(result.duration_s, result.bytes_in, result.damage)
 
         return convert

@@ -63,8 +63,9 @@ class Encoding:
         """The function that encodes a file."""
 
         def convert(file: Conversion, progress: Callable[[float], None]) -> Outcome:
-            settings = {"rate": self.rate, "effort": self.effort, "force": self.force, "progress": progress}
-            result = codec.encode_file(file.source, file.target, **settings)
+            result = codec.encode_file(
+                file.source, file.target, rate=self.rate, effort=self.effort, force=self.force, progress=progress
+            )
             return Outcome(result.duration_s, result.bytes_out)
 
         return convert

@@ -39,7 +39,7 @@ def checked_device(name: str) -> torch.device:
     return device
 
 
-def checked_waveform(waveform: NDArray[Any] | Tensor) -> NDArray[np.float32]:
+def checked_waveform(waveform: object) -> NDArray[np.float32]:
     """Turn [sample] or [channel, sample] of floats or int16 into float32 [channel, sample] in [-1, 1].
 
     Raises:
@@ -63,10 +63,11 @@ def checked_waveform(waveform: NDArray[Any] | Tensor) -> NDArray[np.float32]:
     return clipped
 
 
-def checked_codes(codes: NDArray[Any] | Tensor) -> NDArray[Any] | Tensor:
-    """Return bare codes as they are, or raise TypeError if they are no array at all."""
-    _array(codes, "decode takes what encode returned, a .vq file (bytes, path or open file) or codes (numpy or torch)")
-    return codes
+def checked_codes(codes: object) -> NDArray[Any] | Tensor:
+    """Return bare codes as an array, numpy or torch as they were, or raise TypeError if they are no array at all."""
+    wanted = "decode takes what encode returned, a .vq file (bytes, path or open file) or codes (numpy or torch)"
+    values = _array(codes, wanted)
+    return codes if isinstance(codes, Tensor) else values
 
 
 def _array(thing: object, wanted: str) -> NDArray[Any]:

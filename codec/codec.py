@@ -307,8 +307,8 @@ class Codec(ModelFacts):
             AudioError: the format cannot be written, or cannot hold such a sound.
             VqcodecError: as `decode`; the source cannot be read; the target exists already or cannot be written.
         """
-        settings = {"sample_rate": sample_rate, "stages": stages, "texture": texture, "salvage": salvage}
-        with self.open_file(source, **settings) as sound:
+        opened = self.open_file(source, sample_rate=sample_rate, stages=stages, texture=texture, salvage=salvage)
+        with opened as sound:
             count = Counter(sound.sample_rate, progress)
             with audio.Writer(target, sound.sample_rate, sound.channels, format=format, force=force) as writer:
                 for block in count.all_of(sound.blocks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 import typer
@@ -63,9 +64,8 @@ def _run_many(work: Conversions, convert: Convert, quiet: bool, task: Task | Non
         while (place := crew.take()) is not None:
             name = os.path.basename(files[place].source)
             show(name)
-            totals.take(
-                attempt(place, files[place], convert, lambda done_s, name=name: show(name, done_s)), files[place]
-            )
+            news = attempt(place, files[place], convert, functools.partial(show, name))
+            totals.take(news, files[place])
         while crew.waits():
             show()
         show()  # what the helpers said last
