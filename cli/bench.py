@@ -84,7 +84,7 @@ def bench(
 
     old = None if compare is None else report.load(compare)
     settings = _settings(given, counts, quick)
-    with progress.bar(1.0, quiet=False) as update:
+    with progress.bar(1.0, quiet=False, lines=True) as update:
         new = benchmark.run(model or registry.DEFAULT, settings, update)
     if json is not None:
         with open_output(json, force) as file:

@@ -13,10 +13,11 @@ from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 from .options import Force, Quiet
 from .terminal.messages import note, printable, say
 from .terminal.progress import bar
-from .terminal.tables import show_results
+from .terminal.tables import show_narrow, show_results
 
 if TYPE_CHECKING:
     from vqcodec.recipes.evaluation.store import Evaluation
+    from vqcodec.recipes.statistics import Interval
 
 FEATURED = 6
 """Files with spectrograms and players in the report."""
@@ -81,6 +82,9 @@ def evaluate(
         list[Path] | None,
         typer.Option("--score", metavar="CSV", help="Score the results of a listening test, and do nothing else."),
     ] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Show every score and its interval; by default what fits 80 columns.")
+    ] = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -122,7 +126,7 @@ def evaluate(
             force=force,
             progress=lambda done, total, file: update(done / total, f"{done} of {total}: {file}"),
         )
-    _show(found)
+    _show(found, wide)
     _write(found, listen, keep_audio)
 
 
@@ -145,28 +149,35 @@ def _rates(text: str) -> list[float]:
     return rates
 
 
-def _show(evaluation: Evaluation) -> None:
-    """Print the means on standard output, in as many tables as its width needs, and say which files failed."""
+def _show(evaluation: Evaluation, wide: bool) -> None:
+    """Print the means on standard output, all of them or what fits 80 columns, and say which files failed."""
     from vqcodec.recipes.metrics.imitated import TRAINED_ON, TRAINED_ON_NOTE
 
     rows = [(one.system.title, f"{one.bitrate_bps.value / 1000:.2f}") for one in evaluation.summaries]
-    columns = [*_score_columns(evaluation), *_speed_columns(evaluation)]
-    show_results(("codec", "kbit/s"), rows, columns, COLUMN_WIDTH)
+    columns, headings = [*_score_columns(evaluation, wide), *_speed_columns(evaluation)], ("codec", "kbit/s")
+    if wide:
+        show_results(headings, rows, columns, COLUMN_WIDTH)
+    elif others := show_narrow(headings, rows, columns):
+        note(f"--wide shows more, with intervals: {', '.join(others)}")
     if evaluation.facts.trained_on_scores.intersection(evaluation.facts.metrics):
         note(f"{TRAINED_ON}: {TRAINED_ON_NOTE}")
     for failure in evaluation.failures:
         note(f"skipped {failure.file}{f' with {failure.system}' if failure.system else ''}: {failure.reason}")
 
 
-def _score_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
-    """A column a score: the mean and half its interval."""
+def _score_columns(evaluation: Evaluation, intervals: bool) -> Iterator[tuple[str, list[str]]]:
+    """A column a score: the mean, and half its interval if wanted."""
     from vqcodec.recipes.metrics import METRICS
     from vqcodec.recipes.metrics.imitated import marked
 
     for name in evaluation.facts.metrics:
         found = [one.scores.get(name) for one in evaluation.summaries]
         label = marked(METRICS[name].label, name in evaluation.facts.trained_on_scores)
-        yield label, [f"{one.value:.3g} ±{round(one.half_width, 9):.1g}" if one else "–" for one in found]
+        yield label, [_score(one, intervals) if one else "–" for one in found]
+
+
+def _score(found: Interval, interval: bool) -> str:
+    return f"{found.value:.3g}" + (f" ±{round(found.half_width, 9):.1g}" if interval else "")
 
 
 def _speed_columns(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:

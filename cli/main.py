@@ -20,6 +20,7 @@ from .export import export
 from .info import info
 from .models import models
 from .peel import peel
+from .play import play
 from .prepare import prepare
 from .quantizers import quantizers
 from .terminal import messages
@@ -52,7 +53,6 @@ def _verbose() -> TyperOption:
 
 app = typer.Typer(
     cls=_Commands,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: it need not import rich
@@ -64,6 +64,7 @@ app.command()(decode)
 app.command()(info)
 app.command()(models)
 app.command()(peel)
+app.command()(play)
 app.command()(prepare)
 app.command()(train)
 app.command("train-context")(train_context)

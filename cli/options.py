@@ -54,6 +54,27 @@ Threads: TypeAlias = Annotated[
         help="Threads to compute on: 1, or OMP_NUM_THREADS if that is set. More help on an idle machine only.",
     ),
 ]
+TrainingThreads: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Threads to compute on: those that are fastest in the first seconds, or OMP_NUM_THREADS if that is set.",
+    ),
+]
+Jobs: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Processes that share many files; by default one for each usable CPU, on a GPU one."
+    ),
+]
+OutFolder: TypeAlias = Annotated[
+    str | None, typer.Option("--out", metavar="FOLDER", help="Folder to write into; all names are inputs then.")
+]
+SkipExisting: TypeAlias = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave out what has an output already: go on where it was interrupted.")
+]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
@@ -70,8 +91,40 @@ def use_threads(count: int | None) -> None:
         count = 1
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = str(count)
+    let_threads_sleep()
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)
+
+
+def jobs_on(device: str, jobs: int | None) -> int:
+    """The number of processes for many files: what was asked for, else one for each usable CPU, or for the GPU.
+
+    Args:
+        device: "auto", "cpu", "cuda", ...
+        jobs: what was asked for.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if jobs is not None:
+        return jobs
+    import torch
+
+    from vqcodec.checks import checked_device
+    from vqcodec.recipes.parallel import usable_cpus
+
+    if checked_device(device).type != "cpu":
+        return 1
+    return max(1, usable_cpus() // torch.get_num_threads())
+
+
+def let_threads_sleep() -> None:
+    """Have threads of OpenMP that wait for others sleep, unless the environment says otherwise.
+
+    Waiting in a loop, as they do by themselves, keeps a core from those that they wait for, where the cores are shared.
+    Counts only before torch is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def check_one_of(options: Mapping[str, object]) -> None:

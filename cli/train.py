@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ import typer
 
 from vqcodec.models import registry
 
-from .options import Device
+from .options import Device, TrainingThreads, let_threads_sleep, use_threads
 from .terminal.messages import INTERRUPTED, leads, note
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe; may be repeated."),
     ] = None,
     device: Device = "auto",
+    threads: TrainingThreads = None,
     init: Annotated[
         str | None,
         typer.Option(metavar="NAME|PATH", help="Begin with a model that ships, or with a .safetensors file."),
@@ -57,8 +59,12 @@ def train(
 
     Ctrl-C stops with a checkpoint, from which --resume goes on: with the run's own settings, and what --set says now.
     """
+    let_threads_sleep()
+    if threads is not None:
+        use_threads(threads)
+    measure_threads = "OMP_NUM_THREADS" not in os.environ  # it is set by --threads and by torchrun, too
     if dry_run:
-        _show_plan(recipe, settings or [], device)
+        _show_plan(recipe, settings or [], device, measure_threads)
         return
     folders = [*(data or []), *(more_data or [])]  # of `--data a b`, b arrives as an argument of its own
     if not folders:
@@ -82,6 +88,7 @@ def train(
             cache=cache,
             init=weights_to_begin_with,
             noise=noise or [],
+            measure_threads=measure_threads,
         )
     if weights is None:
         raise typer.Exit(INTERRUPTED)
@@ -108,10 +115,10 @@ def _settings_of(run: Path, recipe: str, settings: Sequence[str]) -> Recipe:
     return chosen
 
 
-def _show_plan(recipe: str, settings: Sequence[str], device: str) -> None:
+def _show_plan(recipe: str, settings: Sequence[str], device: str, measure_threads: bool) -> None:
     chosen = _load(recipe, settings)
     from vqcodec.recipes.training.dry_run import plan
 
     from .terminal.training import show_plan
 
-    show_plan(plan(chosen, device))
+    show_plan(plan(chosen, device, note if measure_threads else None))

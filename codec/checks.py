@@ -13,6 +13,7 @@ from torch import Tensor
 from vqcodec.models import registry
 from vqcodec.models.config import ModelConfig
 
+from .audio.waveform import from_pcm
 from .errors import AudioError, ConfigError, CorruptFile, ModelMismatch
 from .header import MAX_SAMPLES_PER_S, SOURCE_RATES, Header
 
@@ -41,15 +42,20 @@ def checked_device(name: str) -> torch.device:
     return device
 
 
-def checked_waveform(waveform: NDArray[Any] | Tensor) -> NDArray[np.float32]:
-    """Turn [sample] or [channel, sample] of any floats into float32 [channel, sample] in [-1, 1].
+def checked_waveform(waveform: object) -> NDArray[np.float32]:
+    """Turn [sample] or [channel, sample] of floats or int16 into float32 [channel, sample] in [-1, 1].
 
     Raises:
-        AudioError: it has another shape or type, or a sample is NaN or infinite.
+        AudioError: it has another shape or type of numbers, or a sample is NaN or infinite.
+        TypeError: it is no waveform.
     """
-    values = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
+    if isinstance(waveform, list | tuple):
+        waveform = np.asarray(waveform)
+    values = _array(waveform, "a sound is a waveform (numpy or torch, [sample] or [channel, sample]), a path or a file")
+    if values.dtype == np.int16:
+        values = from_pcm(values)
     if values.dtype.kind != "f":
-        raise AudioError(f"a waveform is made of floats in [-1, 1], not {values.dtype}")
+        raise AudioError(f"a waveform is made of floats in [-1, 1] or of int16, not {values.dtype}")
     if values.ndim not in (1, 2):
         raise AudioError(f"a waveform has the shape [sample] or [channel, sample], not {list(values.shape)}")
     values = np.atleast_2d(values)
@@ -58,6 +64,23 @@ def checked_waveform(waveform: NDArray[Any] | Tensor) -> NDArray[np.float32]:
         raise AudioError(f"sample {int(np.argmin(finite))} of the waveform is NaN or infinite")
     clipped: NDArray[np.float32] = np.clip(values, -1.0, 1.0).astype(np.float32)
     return clipped
+
+
+def checked_codes(codes: object) -> NDArray[Any] | Tensor:
+    """Return bare codes as an array, numpy or torch as they were, or raise TypeError if they are no array at all."""
+    wanted = "decode takes what encode returned, a .vq file (bytes, path or open file) or codes (numpy or torch)"
+    values = _array(codes, wanted)
+    return codes if isinstance(codes, Tensor) else values
+
+
+def _array(thing: object, wanted: str) -> NDArray[Any]:
+    """Return a numpy or torch array as a numpy array; raise TypeError for what is none."""
+    if isinstance(thing, Tensor):
+        values: NDArray[Any] = thing.detach().cpu().numpy()
+        return values
+    if not hasattr(thing, "__array__"):
+        raise TypeError(f"{wanted}, not {type(thing).__name__}")
+    return np.asarray(thing)
 
 
 def checked_sample_rate(sample_rate: object) -> int:

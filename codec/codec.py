@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -19,13 +20,13 @@ from vqcodec.models import precision as arithmetic
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import DEFAULT_EFFORT
 
-from . import audio, bitstream, checks, encoding, files, pipeline
-from .encoded import Encoded, read_file
+from . import audio, bitstream, checks, encoding, pipeline
+from .audio import Place
+from .encoded import Encoded
 from .errors import ConfigError
 from .payloads import codings
 from .payloads.context import ContextCoder
-from .payloads.plain import PLAIN
-from .pipeline import Counter, FileResult, Length, Progress
+from .pipeline import Counter, DecodedSound, FileResult, Length, Progress
 from .rates.candidates import VaryingEncoder
 from .rates.plan import DEFAULT_BITRATE_BPS, Plan, Rate, plan_of
 from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
@@ -40,6 +41,11 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 class Codec(BatchCoding):
     """Speech -> codes or a `.vq` file, and back, with one model.
+
+    It computes on as many threads as torch is set to, and leaves that setting alone: by default one for each core,
+    which is slower than a single one where other programs compute as well (`torch.set_num_threads(1)`). A process
+    forked from one that has computed on several threads hangs in its first computation, as always with torch: start
+    processes through `multiprocessing.get_context("spawn")`.
 
     Args:
         model: in evaluation mode, on the device to compute on. `Codec.load` is the usual way to get a codec.
@@ -99,7 +105,7 @@ class Codec(BatchCoding):
 
     def encode(
         self,
-        audio: NDArray[Any] | Tensor | PathLike,
+        audio: NDArray[Any] | Tensor | Place,
         sample_rate: int | None = None,
         *,
         bitrate_bps: float | None = None,
@@ -110,10 +116,12 @@ class Codec(BatchCoding):
         """Encode a waveform or a sound file.
 
         Args:
-            audio: floats [sample] or [channel, sample] in [-1, 1] (what lies beyond is clipped), numpy or torch; or
-                the path of a file in any format, rate and number of channels ("-" is standard input).
+            audio: floats [sample] or [channel, sample] in [-1, 1] (what lies beyond is clipped) or int16, numpy or
+                torch; or a file in any format, rate and number of channels: its path ("-" is standard input), or
+                open for reading bytes.
             sample_rate: of the waveform in Hz, if it is not the codec's; it is resampled then.
-            bitrate_bps: bits a second and channel of the codes; the nearest possible is used. 3000 by default.
+            bitrate_bps: bits a second and channel of the codes; the nearest possible is used. 3000 by default. Less
+                than a quarter of the lowest, or more than four times the highest, is refused.
             stages: codes per frame, instead of a bitrate.
             rate: instead of either, all that can be said about the bitrate, such as that it may vary.
             effort: 1 takes the nearest code at every stage; up to 16 searches wider and slower, for a better sound.
@@ -126,9 +134,10 @@ class Codec(BatchCoding):
         Raises:
             AudioError: the sound is empty, holds NaN or infinity, has more than 255 channels or cannot be read.
             ConfigError: a setting is out of range, settings contradict each other, or the model has no codes.
+            TypeError: it is no sound at all.
         """
         plan = plan_of(self.config, bitrate_bps, stages, rate, varies=False)
-        if isinstance(audio, str | os.PathLike):
+        if pipeline.is_place(audio):
             if sample_rate is not None:
                 raise ConfigError("a sample rate goes with a waveform; a file has its own")
             with pipeline.open_sound(audio) as sound:
@@ -142,7 +151,7 @@ class Codec(BatchCoding):
 
     def decode(
         self,
-        encoded: Encoded | bytes | PathLike | NDArray[Any] | Tensor,
+        encoded: Encoded | bytes | Place | NDArray[Any] | Tensor,
         *,
         stages: int | None = None,
         sample_rate: int | Literal["source"] | None = None,
@@ -151,8 +160,8 @@ class Codec(BatchCoding):
         """Decode to a waveform.
 
         Args:
-            encoded: what `encode` returned, a `.vq` file as bytes or by its path, or bare codes [channel, stage,
-                frame].
+            encoded: what `encode` returned; a `.vq` file as bytes, by its path, or open for reading bytes; or bare
+                codes [channel, stage, frame].
             stages: use only the first so many of the stages there are.
             sample_rate: of the result in Hz, the codec's by default; "source" is that of the sound encoded.
             texture: share of the noise that a model which samples draws with, 0 to 1; see `StreamDecoder`.
@@ -167,20 +176,21 @@ class Codec(BatchCoding):
             CorruptFile: the file is damaged, or the codes cannot be this model's.
             NotVqcodecFile, UnsupportedVersion: it is not a `.vq` file, or not of a version that this package reads.
             ConfigError: a setting is out of range.
+            TypeError: it is nothing that can be decoded.
         """
         name = "the encoded sound"
-        if isinstance(encoded, bytes):
-            encoded = self._read(encoded, name)
-        elif isinstance(encoded, str | os.PathLike):
-            name = os.fspath(encoded)
-            encoded = self._read(read_file(name), name)
+        if isinstance(encoded, bytes | bytearray | memoryview):
+            encoded = self._read(io.BytesIO(encoded), name)
+        elif pipeline.is_place(encoded):
+            with pipeline.open_vq_input(encoded) as (file, name):
+                encoded = self._read(file, name)
         if isinstance(encoded, Encoded):
             self._check_header(encoded.header, name)
             length = Length(encoded.num_samples, encoded.source_sample_rate)
             pipeline.check_frames(encoded.codes.shape[-1], length, self.config, name)
             codes, source_rate = encoded.codes, encoded.source_sample_rate
         else:
-            codes, source_rate = encoded, None
+            codes, source_rate = checks.checked_codes(encoded), None
             if codes.ndim != 3 or len(codes) == 0:
                 raise ConfigError(f"codes have the shape [channel, stage, frame], not {list(codes.shape)}")
             length = pipeline.held_by(codes.shape[-1], self.config)
@@ -237,8 +247,8 @@ class Codec(BatchCoding):
 
     def encode_file(
         self,
-        source: PathLike,
-        target: PathLike,
+        source: Place,
+        target: Place,
         *,
         bitrate_bps: float | None = None,
         stages: int | None = None,
@@ -251,8 +261,8 @@ class Codec(BatchCoding):
         """Sound file -> `.vq` file, in bounded memory; either appears whole or not at all.
 
         Args:
-            source: in any format that soundfile reads; "-" is standard input.
-            target: "-" is standard output.
+            source: in any format; a path, "-" for standard input, or a file open for reading bytes.
+            target: a path, "-" for standard output, or a file open for writing bytes.
             bitrate_bps: bits a second and channel of the whole file in the mean, 3000 by default. It varies from frame
                 to frame, with models that can do so.
             stages, rate, effort: as in `encode`; a number of stages makes the bitrate constant.
@@ -265,7 +275,7 @@ class Codec(BatchCoding):
             VqcodecError: the target exists already or cannot be written.
         """
         plan = plan_of(self.config, bitrate_bps, stages, rate, varies=True)
-        with pipeline.open_sound(source) as sound, files.open_output(target, force) as output:
+        with pipeline.open_sound(source) as sound, pipeline.open_vq_output(target, force) as output:
             count = Counter(sound.sample_rate, progress)
             blocks = sound.blocks(_READ_SAMPLES)
             header = self._header(plan, sound.sample_rate, sound.channels)
@@ -281,8 +291,8 @@ class Codec(BatchCoding):
 
     def decode_file(
         self,
-        source: PathLike,
-        target: PathLike,
+        source: Place,
+        target: Place,
         *,
         sample_rate: int | Literal["source"] | None = None,
         stages: int | None = None,
@@ -295,12 +305,9 @@ class Codec(BatchCoding):
         """`.vq` file -> sound file, in bounded memory; either appears whole or not at all.
 
         Args:
-            source: "-" is standard input.
-            target: "-" is standard output.
-            sample_rate: of the sound in Hz, the codec's by default; "source" is that of the sound encoded.
-            stages: use only the first so many of the stages there are.
-            texture: share of the noise that a model which samples draws with, 0 to 1; see `StreamDecoder`.
-            salvage: of a damaged file, decode the whole packets before the damage.
+            source: a path, "-" for standard input, or a file open for reading bytes.
+            target: a path, "-" for standard output, or a file open for writing bytes.
+            sample_rate, stages, texture, salvage: as in `open_file`.
             force: overwrite an existing file.
             format: of the sound, by default that of the target's suffix; one of `vqcodec.audio.FORMATS`.
             progress: called with the seconds that are done.
@@ -309,54 +316,47 @@ class Codec(BatchCoding):
             AudioError: the format cannot be written, or cannot hold such a sound.
             VqcodecError: as `decode`; the source cannot be read; the target exists already or cannot be written.
         """
-        with files.open_input(source) as (file, name):
+        opened = self.open_file(source, sample_rate=sample_rate, stages=stages, texture=texture, salvage=salvage)
+        with opened as sound:
+            count = Counter(sound.sample_rate, progress)
+            with audio.Writer(target, sound.sample_rate, sound.channels, format=format, force=force) as writer:
+                for block in count.all_of(sound.blocks):
+                    writer.write(block)
+        size, written = sound.reader.offset, pipeline.size_of(target)
+        return pipeline.result_of(count, sound.reader.header, size, written, size, sound.damage)
+
+    @contextlib.contextmanager
+    def open_file(
+        self,
+        source: Place,
+        *,
+        sample_rate: int | Literal["source"] | None = None,
+        stages: int | None = None,
+        texture: float = 1.0,
+        salvage: bool = False,
+    ) -> Iterator[DecodedSound]:
+        """Open a `.vq` file to decode it block by block, as a context manager.
+
+        Args:
+            source: a path, "-" for standard input, or a file open for reading bytes.
+            sample_rate: of the sound in Hz, the codec's by default; "source" is that of the sound encoded.
+            stages: use only the first so many of the stages there are.
+            texture: share of the noise that a model which samples draws with, 0 to 1; see `StreamDecoder`.
+            salvage: of a damaged file, decode the whole packets before the damage.
+
+        Raises:
+            VqcodecError: as `decode`; the source cannot be read. Damage is found as the blocks are decoded.
+        """
+        with pipeline.open_vq_input(source) as (file, name):
             reader = bitstream.Reader(file, name, salvage=salvage)
             header = reader.header
             self._check_header(header, name)
             output_rate = self._output_rate(sample_rate, header.source_sample_rate)
             checks.check_kept(stages, header.stages)
             decoder = pipeline.decoder_of(self.model, header.channels, stages, texture)
-            count = Counter(output_rate, progress)
             codes = pipeline.codes_of(reader, codings.of_header(header, self._coder(header), name), self.config)
-            parts = pipeline.decode(codes, decoder, lambda: pipeline.length_of(reader, self.config), output_rate)
-            with audio.Writer(target, output_rate, header.channels, format=format, force=force) as writer:
-                for part in count.all_of(parts):
-                    writer.write(part)
-        damage = None if reader.damage is None else str(reader.damage)
-        return pipeline.result_of(count, header, reader.offset, pipeline.size_of(target), reader.offset, damage)
-
-    def header(
-        self,
-        num_samples: int | None,
-        source_sample_rate: int,
-        channels: int,
-        stages: int,
-        payload_coding: int = PLAIN,
-    ) -> bitstream.Header:
-        """Assemble the header of a `.vq` file of this model.
-
-        Args:
-            num_samples: samples per channel at the source rate; None while unknown.
-            source_sample_rate: of the sound, in Hz.
-            channels: number of channels.
-            stages: codes per frame and channel, at most.
-            payload_coding: a number of `codings.NAMES`.
-
-        Raises:
-            ValueError: the format cannot hold it.
-        """
-        return bitstream.Header(
-            fingerprint=bytes.fromhex(self.fingerprint)[: registry.SHORT_FINGERPRINT_BYTES],
-            sample_rate=self.sample_rate,
-            source_sample_rate=source_sample_rate,
-            channels=channels,
-            num_samples=num_samples,
-            hop_length=self.hop_length,
-            stages=stages,
-            bits_per_code=self.config.bits_per_code,
-            payload_coding=payload_coding,
-            kind=self.config.bottleneck,
-        )
+            blocks = pipeline.decode(codes, decoder, lambda: pipeline.length_of(reader, self.config), output_rate)
+            yield DecodedSound(reader, output_rate, blocks)
 
     def _encode(
         self, blocks: Iterable[NDArray[Any]], sample_rate: int, channels: int, plan: Plan, effort: int
@@ -373,8 +373,8 @@ class Codec(BatchCoding):
         coding = plan.payload_coding(plan.wants_context and self.context is not None)
         return self.header(None, sample_rate, channels, plan.stages, coding)
 
-    def _read(self, data: bytes, name: str) -> Encoded:
-        reader = bitstream.Reader(io.BytesIO(data), name)
+    def _read(self, file: BinaryIO, name: str) -> Encoded:
+        reader = bitstream.Reader(file, name)
         self._check_header(reader.header, name)
         return Encoded.from_reader(reader, self._coder(reader.header))
 

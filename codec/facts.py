@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import torch
+
+from vqcodec.models import registry
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
+
+from . import bitstream
+from .payloads.plain import PLAIN
 
 
 class ModelFacts:
     """Sizes and bitrates of a model, as properties of what works with it."""
 
     model: Autoencoder
+    fingerprint: str
+    """SHA-256 of what decoding depends on, as 64 hexadecimal digits; a `.vq` file holds the first 16."""
+
+    def __repr__(self) -> str:
+        rates = " to ".join(f"{bps / 1000:g}" for bps in sorted({*self.bitrates[:1], *self.bitrates[-1:]}))
+        codes = f"{rates} kbit/s" if rates else "no codes"
+        return f"<{type(self).__name__} {self.name}: {self.sample_rate} Hz, {codes}, on {self.device}>"
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the model computes on."""
+        return next(self.model.parameters()).device
 
     @property
     def config(self) -> ModelConfig:
@@ -63,3 +81,36 @@ class ModelFacts:
             ConfigError: the bitrate is not a positive number, or the model has no codes.
         """
         return self.config.stages_for(bitrate_bps)
+
+    def header(
+        self,
+        num_samples: int | None,
+        source_sample_rate: int,
+        channels: int,
+        stages: int,
+        payload_coding: int = PLAIN,
+    ) -> bitstream.Header:
+        """Assemble the header of a `.vq` file of this model.
+
+        Args:
+            num_samples: samples per channel at the source rate; None while unknown.
+            source_sample_rate: of the sound, in Hz.
+            channels: number of channels.
+            stages: codes per frame and channel, at most.
+            payload_coding: a number of `codings.NAMES`.
+
+        Raises:
+            ValueError: the format cannot hold it.
+        """
+        return bitstream.Header(
+            fingerprint=bytes.fromhex(self.fingerprint)[: registry.SHORT_FINGERPRINT_BYTES],
+            sample_rate=self.sample_rate,
+            source_sample_rate=source_sample_rate,
+            channels=channels,
+            num_samples=num_samples,
+            hop_length=self.hop_length,
+            stages=stages,
+            bits_per_code=self.config.bits_per_code,
+            payload_coding=payload_coding,
+            kind=self.config.bottleneck,
+        )

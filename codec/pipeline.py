@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
 
-from . import audio, bitstream
+from . import audio, bitstream, files
+from .audio import Place, is_file_name
 from .checks import check_channels
 from .errors import AudioError, CorruptFile
-from .files import STANDARD_STREAM
 from .packets import read_packets
 from .payloads.codings import Coding
 from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
@@ -85,8 +86,68 @@ class Counter:
                 self._progress(self.seconds)
 
 
+@dataclass(frozen=True)
+class DecodedSound:
+    """A `.vq` file that is open, and the sound that it decodes to."""
+
+    reader: bitstream.Reader
+    sample_rate: int
+    """Of the sound, in Hz."""
+    blocks: Iterator[NDArray[np.float32]]
+    """The sound in parts [channel, sample], decoded as they are asked for."""
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.reader.header.channels
+
+    @property
+    def damage(self) -> str | None:
+        """Why a salvaged file is not complete, once all blocks were taken."""
+        return None if self.reader.damage is None else str(self.reader.damage)
+
+
+def is_place(thing: object) -> TypeGuard[Place]:
+    """Tell whether this is a path, or a file that is open for reading bytes.
+
+    Raises:
+        TypeError: it is a file that is open for reading text.
+    """
+    if isinstance(thing, io.TextIOBase):
+        raise TypeError('the file is open for text; open it with open(path, "rb")')
+    return isinstance(thing, str | os.PathLike) or hasattr(thing, "read")
+
+
 @contextlib.contextmanager
-def open_sound(source: str | os.PathLike[str]) -> Iterator[audio.Reader]:
+def open_vq_input(source: Place) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a `.vq` file for reading, unless it is open already, and say what to call it in messages.
+
+    Raises:
+        VqcodecError: it cannot be read.
+    """
+    if not isinstance(source, str | os.PathLike):
+        yield source, audio.name_of(source, "standard input")
+        return
+    with files.open_input(source) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def open_vq_output(target: Place, force: bool) -> Iterator[BinaryIO]:
+    """Open a `.vq` file for writing, unless it is open already.
+
+    Raises:
+        VqcodecError: it cannot be written, or exists already and `force` is false.
+    """
+    if not isinstance(target, str | os.PathLike):
+        yield target
+        return
+    with files.open_output(target, force) as output:
+        yield output
+
+
+@contextlib.contextmanager
+def open_sound(source: Place) -> Iterator[audio.Reader]:
     """Open a sound file that can be encoded.
 
     Raises:
@@ -128,9 +189,9 @@ def result_of(
     )
 
 
-def size_of(path: str | os.PathLike[str]) -> int:
-    """Return the bytes of a file, 0 for standard input or output."""
-    return 0 if os.fspath(path) == STANDARD_STREAM else Path(path).stat().st_size
+def size_of(place: Place) -> int:
+    """Return the bytes of a file, 0 for standard input or output and for files that the caller opened."""
+    return Path(place).stat().st_size if is_file_name(place) else 0
 
 
 def decoder_of(model: Autoencoder, channels: int, stages: int | None, texture: float) -> StreamDecoder:

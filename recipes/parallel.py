@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -12,12 +13,14 @@ from concurrent.futures.process import BrokenProcessPool
 
 from vqcodec.errors import VqcodecError
 
+from . import cgroup
+
 
 def usable_cpus() -> int:
-    """Count the CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Count the CPUs that this process may use, of those that it may run on; at least 1."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cgroup.cpu_limit()
+    return cpus if limit is None else max(1, min(cpus, math.floor(limit)))
 
 
 @contextlib.contextmanager

@@ -1,24 +1,27 @@
-"""The progress bar of encoding and decoding: there on a terminal, else nothing at all."""
+"""The progress bar of the commands: there on a terminal, else nothing at all, or a line now and then."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
 
-from .messages import on_terminal, printable
+from .messages import on_terminal, printable, say
 
 Update = Callable[[float, str], None]
 """A function that is called with how much is done, and a few words."""
 
 
 @contextlib.contextmanager
-def bar(total: float | None, quiet: bool) -> Iterator[Update]:
+def bar(total: float | None, quiet: bool, lines: bool = False) -> Iterator[Update]:
     """Show a bar on standard error until the body ends, and give the function that moves it on.
 
-    `total` is None where the end is not known.
+    Args:
+        total: how much there is to do; None where that is not known.
+        quiet: show nothing.
+        lines: without a terminal, print a line for every tenth.
     """
     if quiet or not on_terminal():
-        yield lambda done, text: None
+        yield _lines(total) if lines and total and not quiet else lambda done, text: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -28,3 +31,17 @@ def bar(total: float | None, quiet: bool) -> Iterator[Update]:
     with Progress(*columns, words, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total, text="")
         yield lambda done, text: progress.update(task, completed=done, text=printable(text))
+
+
+def _lines(total: float) -> Update:
+    """Make a function that prints a line whenever another tenth is done, or something else is being done."""
+    last = (-1, "")
+
+    def update(done: float, text: str) -> None:
+        nonlocal last
+        now = (int(10 * done / total), text)
+        if now != last:
+            last = now
+            say(f"{10 * now[0]:3} %  {text}")
+
+    return update

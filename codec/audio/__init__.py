@@ -1,9 +1,10 @@
 """Sound files <-> float32 waveforms `[channel, sample]` in [-1, 1], and resampling.
 
-The only package that touches soundfile and soxr. Everything works block by block, in bounded memory.
+The only package that touches soundfile, soxr, sounddevice and ffmpeg. Everything works block by block, in bounded
+memory.
 """
 
-from .formats import AUDIO_SUFFIXES, FORMATS, Place, find
+from .formats import AUDIO_SUFFIXES, FORMATS, Place, find, format_of, is_file_name, name_of
 from .memory import from_flac, through_lossy, to_flac
 from .reader import Reader, read
 from .resample import Resampler, resample, resampled_length
@@ -20,8 +21,11 @@ __all__ = [
     "Waveform",
     "Writer",
     "find",
+    "format_of",
     "from_flac",
     "from_pcm",
+    "is_file_name",
+    "name_of",
     "read",
     "resample",
     "resampled_length",

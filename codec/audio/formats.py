@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias, TypeGuard
 
 from ..errors import AudioError
 from ..files import STANDARD_STREAM
+from . import ffmpeg
 
 Place: TypeAlias = str | os.PathLike[str] | BinaryIO
 """A path, "-" for standard input or output, or an open binary file."""
@@ -48,7 +49,7 @@ FORMATS = {
 }
 """The formats that can be written, by name; the name is also the suffix of a file."""
 
-AUDIO_SUFFIXES = frozenset(f".{name}" for name in FORMATS)
+AUDIO_SUFFIXES = frozenset(f".{name}" for name in FORMATS) | ffmpeg.SUFFIXES
 """The suffixes (lower case) of what counts as audio in a folder."""
 
 
@@ -71,14 +72,26 @@ def format_of(target: Place, format: str | None, name: str) -> Format:
     if format is not None:
         if format.lower() not in FORMATS:
             raise AudioError(f"cannot write {name}: unknown format {format!r}; choose one of {choices}")
+        _check_suffix(target, format.lower(), name)
         return FORMATS[format.lower()]
     if not is_file_name(target):
         return FORMATS["wav"]
     suffix = Path(target).suffix
-    if suffix.lower() not in AUDIO_SUFFIXES:
+    if suffix.lower()[1:] not in FORMATS:
         problem = f"the suffix {suffix!r} is not a sound format" if suffix else "the name has no suffix"
         raise AudioError(f"cannot write {name}: {problem}; choose one of {choices}")
     return FORMATS[suffix.lower()[1:]]
+
+
+def _check_suffix(target: Place, format: str, name: str) -> None:
+    """Raise AudioError if the name of a file promises another format; WAV may be of either kind."""
+    promised = Path(target).suffix.lower()[1:] if is_file_name(target) else format
+    containers = {FORMATS[known].container for known in (promised, format) if known in FORMATS}
+    if len(containers) > 1 and containers != {"WAV", "RF64"}:
+        better = Path(name).with_suffix(f".{format}")
+        raise AudioError(
+            f"cannot write {name}: the format is to be {format}; call it {better}, or leave the format out"
+        )
 
 
 def check_format(format: Format, sample_rate: int, channels: int, name: str) -> None:

@@ -16,6 +16,8 @@ import soundfile
 
 from ..errors import AudioError
 from ..header import SOURCE_RATES
+from . import ffmpeg
+from .ffmpeg import FfmpegFile
 from .formats import CHUNK_SAMPLES, Place, is_file_name, name_of, reason_of
 from .resample import Resampler
 from .waveform import Waveform
@@ -51,7 +53,9 @@ class Reader:
 
     Reads every format that libsndfile knows: WAV, FLAC, OGG, Opus, MP3 and more, of integers or floats, with
     any number of channels. Values beyond [-1, 1] are clipped. What cannot seek (a pipe) is first copied to
-    an unnamed temporary file. A file cut short is read as far as it goes, save FLAC, which is an error there.
+    an unnamed temporary file. Where the program ffmpeg is installed, it decodes what libsndfile does not know, such as
+    M4A, MP4, WebM, AAC and AMR, through a pipe. A file cut short is read as far as it goes, save FLAC, which is an
+    error there.
 
     Args:
         source: a path, "-" for standard input, or an open binary file.
@@ -118,7 +122,7 @@ class Reader:
             AudioError: the file is damaged or holds NaN or infinity.
         """
         start, size = 0, block_samples * -(-CHUNK_SAMPLES // block_samples)
-        while (chunk := self.read(start, size)).shape[1]:
+        while (chunk := self._read(start, size)).shape[1]:
             for first in range(0, chunk.shape[1], block_samples):
                 yield chunk[:, first : first + block_samples]
             start += chunk.shape[1]
@@ -136,6 +140,9 @@ class Reader:
         """
         if not 0 <= start <= self.num_samples:
             raise AudioError(f"{self.name} has {self.num_samples} samples; sample {start} does not exist")
+        return self._read(start, samples)
+
+    def _read(self, start: int, samples: int) -> Waveform:
         try:
             if start != self._position:
                 self._file.seek(start)
@@ -231,17 +238,32 @@ def _missing(file: Any) -> int:
 def _decoder(descriptor: int, name: str) -> Iterator[Any]:
     if os.fstat(descriptor).st_size == 0:
         raise AudioError(f"{name} is empty; it should be a sound file ({_READABLE})")
-    try:
-        file = soundfile.SoundFile(descriptor, closefd=False)
-    except (soundfile.SoundFileError, TypeError) as error:
-        problem = f"{name} is not a sound file that can be read ({reason_of(error)})"
-        raise AudioError(f"{problem}; it should be {_READABLE}") from error
-    with file:
-        if file.frames == 0:
-            raise AudioError(f"{name} holds no samples")
-        if file.frames >= _UNKNOWN_LENGTH:
-            raise AudioError(f"{name} does not say how long it is; write it to a file, not a pipe, or as WAV")
+    with contextlib.closing(_opened(descriptor, name)) as file:
+        if not isinstance(file, FfmpegFile):
+            _check_length(file, name)
         if file.samplerate not in SOURCE_RATES:
             limits = f"{SOURCE_RATES[0]} to {SOURCE_RATES[-1]} samples a second can be read"
             raise AudioError(f"{name} has {file.samplerate} Hz; {limits}")
         yield file
+
+
+def _opened(descriptor: int, name: str) -> Any:
+    """Open a sound by libsndfile, or else by ffmpeg."""
+    try:
+        return soundfile.SoundFile(descriptor, closefd=False)
+    except (soundfile.SoundFileError, TypeError) as error:
+        reason, hint = reason_of(error), f"; install ffmpeg to read {ffmpeg.FORMATS} as well"
+        if ffmpeg.is_installed():
+            try:
+                return FfmpegFile(descriptor)
+            except soundfile.SoundFileError as failure:
+                reason, hint = f"{reason}; ffmpeg: {reason_of(failure)}", f", or else {ffmpeg.FORMATS}"
+        problem = f"{name} is not a sound file that can be read ({reason})"
+        raise AudioError(f"{problem}; it should be {_READABLE}{hint}") from error
+
+
+def _check_length(file: Any, name: str) -> None:
+    if file.frames == 0:
+        raise AudioError(f"{name} holds no samples")
+    if file.frames >= _UNKNOWN_LENGTH:
+        raise AudioError(f"{name} does not say how long it is; write it to a file, not a pipe, or as WAV")

@@ -17,6 +17,9 @@ DEFAULT_BITRATE_BPS = 3000
 
 BEST_QUALITY = 10.0
 
+BEYOND = 4
+"""How many times lower than the lowest bitrate, or higher than the highest, a wish may be: more is another unit."""
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -107,19 +110,33 @@ def plan_of(
         varies: whether the bitrate varies where nothing is said about that, and the model can do it.
 
     Raises:
-        ConfigError: the model has no codes, or cannot do it; or settings contradict each other.
+        ConfigError: the model has no codes, or cannot do it; or settings contradict each other; or the bitrate is less
+            than a quarter of the lowest, or more than four times the highest.
     """
     if rate is None:
         rate = Rate(bitrate_bps, stages)
     elif bitrate_bps is not None or stages is not None:
         raise ConfigError("choose either a rate, or a bitrate or a number of stages, not both")
     config.require_codes()
+    if rate.bitrate_bps is not None:
+        _check_bitrate(rate.bitrate_bps, config)
     if rate.wants_variable and not config.kind.can_vary:
         raise ConfigError(f"the frames of {config.name} ({config.bottleneck}) all have the same number of stages")
     if rate.wants_constant or not (rate.wants_variable or (varies and config.kind.can_vary)):
         return Plan(_constant_stages(rate, config), None, rate.packing)
     target = _target(rate)
     return Plan(_most_stages(target, config), target, rate.packing)
+
+
+def _check_bitrate(bitrate_bps: float, config: ModelConfig) -> None:
+    """Refuse a bitrate that is far from all that the model can do."""
+    lowest, highest = config.bitrates_bps[0], config.bitrates_bps[-1]
+    if not lowest / BEYOND <= bitrate_bps <= highest * BEYOND:
+        limits = f"{lowest} to {highest} bits a second and channel"
+        raise ConfigError(
+            f"{config.name} encodes at {limits} ({lowest / 1000:g} to {highest / 1000:g} kbit/s),"
+            f" not at {bitrate_bps:.10g}"
+        )
 
 
 def _constant_stages(rate: Rate, config: ModelConfig) -> int:

@@ -6,19 +6,23 @@ import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from vqcodec.errors import ConfigError
 
 from ..config import Recipe
 from ..distributed import World
+from ..parallel import interruptions_wait
 from . import corpora
 from .augment import SPEEDS, Augment, Pair, Sound
 from .pcm_cache import PcmCache, Report
+
+T = TypeVar("T")
 
 
 class Example(NamedTuple):
@@ -116,6 +120,26 @@ def crop_samples(recipe: Recipe) -> int:
 def read_samples(recipe: Recipe) -> int:
     """Samples that are read for a crop: more than it has if it may be played faster."""
     return math.ceil(crop_samples(recipe) * (SPEEDS[1] if recipe.augment.speed else 1))
+
+
+def random_batch(recipe: Recipe, device: torch.device) -> Example:
+    """Make a batch of noise as large as those of a run."""
+    generator = torch.Generator().manual_seed(recipe.run.seed)
+    noise = torch.randn(recipe.data.batch_size, 1, crop_samples(recipe), generator=generator)
+    waveform = (0.1 * noise).clamp(-1, 1).to(device)
+    return Example(waveform, waveform)
+
+
+def started(loader: DataLoader[T]) -> Iterator[T]:
+    """Start the workers of a loader, which are deaf to Ctrl-C from the first."""
+    with interruptions_wait():
+        return iter(loader)
+
+
+def worker_settings(workers: int) -> dict[str, Any]:
+    """Settings of a `DataLoader` for its workers: new processes, as a fork of one that has computed may hang."""
+    start = {"multiprocessing_context": "spawn", "worker_init_fn": leave_signals_to_the_trainer} if workers else {}
+    return {"num_workers": workers, **start}
 
 
 def leave_signals_to_the_trainer(_: int) -> None:

@@ -19,7 +19,7 @@ from ..config import Recipe
 from ..distributed import World
 from . import corpora
 from .augment import Augment
-from .batches import Draw, Example, HeldOut, augmentation, example, leave_signals_to_the_trainer, read_samples
+from .batches import Draw, Example, HeldOut, augmentation, example, read_samples, started, worker_settings
 from .corpora import Recording
 from .pcm_cache import CachedClip, PcmCache, Report
 
@@ -110,11 +110,10 @@ class Folders:
         loader = DataLoader(
             crops,
             batch_sampler=([step * data.batch_size + item for item in mine] for step in steps),
-            num_workers=data.workers,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=leave_signals_to_the_trainer,
+            **worker_settings(data.workers),
         )
-        return iter(loader)
+        return started(loader)
 
 
 def _first(recordings: Sequence[Recording], duration_s: float) -> list[Recording]:

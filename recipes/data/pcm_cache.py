@@ -43,7 +43,11 @@ class PcmCache:
 
     def __init__(self, file: Path, clips: Sequence[CachedClip]) -> None:
         self._pcm: Pcm = np.memmap(file, dtype="<i2", mode="r")
-        self.clips = list(clips)
+        self.file, self.clips = file, list(clips)
+
+    def __reduce__(self) -> tuple[type[PcmCache], tuple[Path, list[CachedClip]]]:
+        """Let another process map the same file, instead of sending it all that is in it."""
+        return PcmCache, (self.file, self.clips)
 
     def read(self, clip: CachedClip, start: int = 0, samples: int | None = None) -> Sound:
         """Samples `start`, `start + 1`, ... of a clip [sample], zero-padded behind its end."""

@@ -31,7 +31,7 @@ from ..config import Recipe
 from ..distributed import World
 from . import corpora, shard_format
 from .augment import Sound
-from .batches import BatchSource, Example, HeldOut, augmentation, example, leave_signals_to_the_trainer, read_samples
+from .batches import BatchSource, Example, HeldOut, augmentation, example, read_samples, started, worker_settings
 from .corpora import Recording
 from .folders import Folders
 from .pcm_cache import Report
@@ -113,8 +113,9 @@ class Shards:
         lanes = world.share(self.recipe.data.batch_size)
         workers = min(self.recipe.data.workers, len(lanes))
         reader = _LaneReader(self, steps, lanes, seed)
-        loader = DataLoader(reader, batch_size=None, num_workers=workers, worker_init_fn=leave_signals_to_the_trainer)
-        parts = iter(loader)  # each step comes in as many parts as there are workers, which take turns
+        parts = started(
+            DataLoader(reader, batch_size=None, **worker_settings(workers))
+        )  # each step comes in as many parts as there are workers, which take turns
         told: set[str] = set()
         for _ in steps:
             together: list[_WorkerBatch] = [next(parts) for _ in range(max(1, workers))]

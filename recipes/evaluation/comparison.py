@@ -12,6 +12,7 @@ from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
 from vqcodec.models.config import DEFAULT_EFFORT
+from vqcodec.rates.plan import BEYOND
 from vqcodec.rates.target import Packing
 
 from ..metrics import METRICS, missing
@@ -144,9 +145,9 @@ def _ours(model: str, bitrates_bps: Sequence[float], effort: int, mode: str) -> 
     config = registry.describe(registry.find(model)).config
     varies, packing = MODES[mode]
     if varies and config.kind.can_vary:
-        return [
-            Vqcodec(model=model, kbps=wanted / 1000, packing=packing, effort=effort) for wanted in sorted(bitrates_bps)
-        ]
+        lowest, highest = config.bitrates_bps[0] / BEYOND, config.bitrates_bps[-1] * BEYOND
+        near = sorted({min(max(wanted, lowest), highest) for wanted in bitrates_bps})
+        return [Vqcodec(model=model, kbps=wanted / 1000, packing=packing, effort=effort) for wanted in near]
     nearest = {config.stages_for(wanted) for wanted in bitrates_bps}
     return [Vqcodec(model=model, stages=stages, packing=packing, effort=effort) for stages in sorted(nearest)]
 

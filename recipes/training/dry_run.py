@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,10 @@ from torch import Tensor
 from vqcodec.codec import Codec
 
 from ..config import Recipe
-from ..data.batches import Example, crop_samples
+from ..data.batches import Example, random_batch
 from ..distributed import World
 from ..flops import macs_per_s
-from . import memory
+from . import memory, threads
 from .checkpoints import KEPT
 from .checks import check
 from .step import Trainer, count
@@ -65,8 +65,14 @@ class TrainingPlan:
         return (KEPT + 2) * self.checkpoint_bytes
 
 
-def plan(recipe: Recipe, device: str = "auto") -> TrainingPlan:
+def plan(recipe: Recipe, device: str = "auto", report: Callable[[str], None] | None = None) -> TrainingPlan:
     """Build the model and time a few steps of each phase of a run, in this process alone.
+
+    Args:
+        recipe: of the run.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        report: takes a line on the number of threads that is fastest, which is then computed on; if None, torch's
+            setting stays.
 
     Raises:
         ConfigError: the recipe or the device cannot be used.
@@ -75,8 +81,10 @@ def plan(recipe: Recipe, device: str = "auto") -> TrainingPlan:
     check(recipe)
     world = World()
     with memory.explained(recipe):
+        if report is not None and world.device(device).type == "cpu":
+            threads.choose(recipe, report)
         trainer = Trainer(recipe, world.device(device), world)
-        batch = _random_batch(recipe, trainer.device)
+        batch = random_batch(recipe, trainer.device)
         if not trainer.has_codebooks:
             trainer.initialise_codebooks([batch])
         phases = tuple(_time(trainer, batch, name, steps) for name, steps in stretches(recipe))
@@ -117,13 +125,6 @@ def _time(trainer: Trainer, batch: Example, name: str, steps: range) -> Phase:
             torch.cuda.synchronize(trainer.device)
         seconds.append(time.perf_counter() - start)
     return Phase(name, len(steps), statistics.fmean(seconds[1:]))
-
-
-def _random_batch(recipe: Recipe, device: torch.device) -> Example:
-    generator = torch.Generator().manual_seed(recipe.run.seed)
-    noise = torch.randn(recipe.data.batch_size, 1, crop_samples(recipe), generator=generator)
-    waveform = (0.1 * noise).clamp(-1, 1).to(device)
-    return Example(waveform, waveform)
 
 
 def _bytes(state: Any) -> int:

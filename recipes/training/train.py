@@ -20,7 +20,7 @@ from ..config import Recipe
 from ..data.batches import BatchSource, Example
 from ..data.shard_reader import open_source
 from ..distributed import joined
-from . import checkpoints, memory
+from . import checkpoints, memory, threads
 from .checkpoint_file import taken_over
 from .checks import check
 from .logs import Meter, MetricsLog, TensorBoardLogger
@@ -68,6 +68,7 @@ def train(
     cache: Path | None = None,
     init: Path | None = None,
     noise: Sequence[Path] = (),
+    measure_threads: bool = False,
 ) -> Path | None:
     """Train a codec and export its weights.
 
@@ -85,6 +86,8 @@ def train(
         init: weights (safetensors) to begin with in place of random ones. The quantizer is then in from the first
             step, with the codebooks of these weights, and so are all losses. A run that is resumed has its own.
         noise: folders of background noise, for `augment.noise`.
+        measure_threads: on a CPU, compute on as many threads as are fastest in a few steps that are thrown away; else
+            torch's setting stays.
 
     Returns:
         The exported weights, or None if the run was interrupted and can be resumed.
@@ -103,6 +106,8 @@ def train(
         display = display if world.leads else Silence()
         resume = resume or (world.restarted and checkpoints.exist(out))
         world.by_lead(lambda: checkpoints.prepare_folder(out, recipe, resume))
+        if measure_threads and world.device(device).type == "cpu":
+            threads.choose(recipe, display.message)
         trainer = Trainer(recipe, world.device(device), world, None if resume else init)
         display.message(f"{sum(trainer.parameters.values()) / 1e6:.2f} M parameters; reading the recordings")
         source = world.in_turn(lambda: open_source(recipe, data, cache or out / "cache", display.message, noise))

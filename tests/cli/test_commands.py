@@ -136,7 +136,7 @@ def test_default_targets(run: Run, encoded: Path, speech: Path) -> None:
 
 
 def test_quiet_says_nothing(run: Run, speech: Path, tmp_path: Path) -> None:
-    assert run("encode", speech, "--model", MODEL, "--quiet", "--bitrate", 99).output == ""
+    assert run("encode", speech, "--model", MODEL, "--quiet", "--bitrate", 4).output == ""
     assert run("decode", speech.with_suffix(".vq"), tmp_path / "b.wav", "--model", MODEL, "-q").output == ""
 
 
@@ -192,7 +192,7 @@ def test_a_possible_bitrate_is_taken_as_it_is(run: Run, speech: Path) -> None:
     assert stages_of(speech.with_suffix(".vq"), run) == 1
 
 
-@pytest.mark.parametrize(("kbps", "stage"), [(0.0001, 0), (1000, -1)])
+@pytest.mark.parametrize(("kbps", "stage"), [(0.1, 0), (4, -1)])
 def test_an_impossible_bitrate_becomes_the_nearest(run: Run, speech: Path, kbps: float, stage: int) -> None:
     config = model_facts().config
     result = run("encode", speech, "--bitrate", kbps, "--rate-mode", "constant", "--model", MODEL)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from synthetic import voice
 from vqcodec.cli.main import app
+from vqcodec.cli.terminal.tables import show_narrow
 
 MODEL = Path(__file__).parents[1] / "golden" / "tiny.safetensors"
 LISTENERS = {"ann": 0.0, "bob": 4.0}
@@ -43,8 +44,8 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     needs_reports()
     out = tmp_path_factory.mktemp("eval") / "report"
-    options = ("--model", MODEL, "--bitrates", "0.1,9", "--scores", "si_sdr,lsd", "--baseline", "band:3")
-    result = run("--data", recordings, "--out", out, *options, "--listen", "--jobs", 1)
+    options = ("--model", MODEL, "--bitrates", "0.1,4", "--scores", "si_sdr,lsd", "--baseline", "band:3")
+    result = run("--data", recordings, "--out", out, *options, "--listen", "--jobs", 1, "--wide")
     (out / "stdout.txt").write_text(result.stdout, encoding="utf-8")
     (out / "stderr.txt").write_text(result.stderr, encoding="utf-8")
     return out
@@ -58,6 +59,25 @@ def test_the_table_has_a_line_a_codec(report: Path) -> None:
     summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
     assert titles == [f"{one['system']['codec']} {one['system']['setting']}".strip() for one in summary["systems"]]
     assert "100 ±0" in lines[lines.index(heading) + 2]
+
+
+def test_a_narrow_table_fits_every_terminal(recordings: Path, report: Path) -> None:
+    options = ("--model", MODEL, "--bitrates", "0.1,4", "--scores", "si_sdr,lsd", "--baseline", "band:3")
+    result = run("--data", recordings, "--out", report, *options, "--jobs", 1)
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "SI-SDR" in result.stdout and "100 " in result.stdout and "±" not in result.stdout
+
+
+def test_what_does_not_fit_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = [(f"score {number}", [f"{number}.25", "–"]) for number in range(12)]
+    rows = [("a codec with quite a long name, 1.5 kbit/s", "1.48"), ("b", "1")]
+    left_out = show_narrow(("codec", "kbit/s"), rows, columns)
+    lines = capsys.readouterr().out.splitlines()
+    assert 70 < max(map(len, lines)) <= 80
+    assert "score 0" in lines[1] and left_out and left_out[-1] == "score 11"
+    assert all(heading not in lines[1] for heading in left_out)
+    assert len(left_out) + sum(f"score {number}" in lines[1] for number in range(2, 12)) == 12 - 2
 
 
 def test_what_cannot_be_read_is_named(report: Path) -> None:
@@ -153,7 +173,7 @@ def test_what_the_report_lacks_is_said_before_the_work(
 
 def test_silence_has_scores_where_they_are_defined(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(8000), 16000)
-    options = ("--model", MODEL, "--bitrates", "9", "--scores", "si_sdr,lsd", "--jobs", 1)
+    options = ("--model", MODEL, "--bitrates", "4", "--scores", "si_sdr,lsd", "--jobs", 1)
     needs_reports()
     run("--data", tmp_path, "--out", tmp_path / "out", *options)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))

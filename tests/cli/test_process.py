@@ -199,3 +199,13 @@ def test_one_thread_unless_otherwise_said(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
     assert result.stdout.split() == [str(threads)]
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "reply"),
+    [("vqcodec enc", 1, ["encode"]), ("vqcodec encode --rate-m", 2, ["--rate-mode"])],
+)
+def test_the_shell_completes_commands_and_options(words: str, place: int, reply: list[str]) -> None:
+    variables = {"_VQCODEC_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(place)}
+    output, _ = run(env={**os.environ, **variables})
+    assert output.decode().split() == reply

@@ -136,3 +136,13 @@ def test_every_metric_has_a_name_and_a_unit() -> None:
     settings = {"signed_final", "signed_focus", "draws", "sparse_rho", "schedule_start", "schedule_steps"}
     assert logged - settings <= set(metric_names._WORDS)
     assert all("_" not in words for words, _ in metric_names._WORDS.values())
+
+
+def test_lines_instead_of_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.bar(2.0, quiet=False, lines=True) as update:
+        for done, text in [(0.0, "first"), (0.1, "first"), (0.2, "first"), (0.21, "second"), (2.0, "second")]:
+            update(done, text)
+    assert capsys.readouterr().err.splitlines() == ["  0 %  first", " 10 %  first", " 10 %  second", "100 %  second"]
+    with progress.bar(2.0, quiet=True, lines=True) as update:
+        update(1.0, "first")
+    assert capsys.readouterr().err == ""

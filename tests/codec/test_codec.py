@@ -58,11 +58,18 @@ def test_a_codec_from_a_model() -> None:
     assert Codec(checkpoint.load(TINY)).fingerprint == CODEC.fingerprint
 
 
-@pytest.mark.parametrize(("bitrate", "stages"), [(1, 1), (300, 1), (449, 1), (451, 2), (900, 3), (1199.9, 4), (1e9, 4)])
+@pytest.mark.parametrize(("bitrate", "stages"), [(75, 1), (300, 1), (449, 1), (451, 2), (900, 3), (1199, 4), (4800, 4)])
 def test_the_nearest_bitrate(bitrate: float, stages: int) -> None:
     assert CODEC.stages_for(bitrate) == stages
     assert CODEC.encode(VOICE[:1000], bitrate_bps=bitrate).stages == stages
     assert CODEC.encoder(bitrate_bps=bitrate).stages == stages
+
+
+@pytest.mark.parametrize("bitrate", [0.9, 74, 4801, 1e9, 0, -1, float("nan")])
+@pytest.mark.parametrize("mode", ["constant", "variable"])
+def test_a_bitrate_in_another_unit_is_refused(bitrate: float, mode: Literal["constant", "variable"]) -> None:
+    with pytest.raises(ConfigError, match=r"300 to 1200 bits a second and channel \(0.3 to 1.2 kbit/s\), not at"):
+        CODEC.encode(VOICE[:1000], rate=Rate(bitrate, mode=mode))
 
 
 @pytest.mark.parametrize("bitrate", [0, -1, float("nan"), float("inf")])
@@ -193,7 +200,7 @@ def test_beyond_full_scale_is_clipped() -> None:
         (np.zeros((256, 10)), "1 to 255 channels"),
         (np.zeros((1, 1, 10)), "shape"),
         (np.float32(0.5), "shape"),
-        (np.zeros(10, np.int16), "floats"),
+        (np.zeros(10, np.int32), "floats"),
         (np.array([0, np.nan]), "sample 1 "),
         (torch.tensor([[0, 0, -torch.inf]]), "sample 2 "),
     ],

@@ -1,5 +1,6 @@
 """Folders of audio become crops: any format and rate, unreadable files skipped, order free of state."""
 
+import pickle
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from vqcodec.recipes import loading
 from vqcodec.recipes.config import AugmentConfig, Recipe
 from vqcodec.recipes.data import corpora
 from vqcodec.recipes.data.augment import Augment
-from vqcodec.recipes.data.batches import Noise
+from vqcodec.recipes.data.batches import Noise, worker_settings
 from vqcodec.recipes.data.folders import Crops, Folders
 from vqcodec.recipes.data.pcm_cache import CachedClip, PcmCache
 from vqcodec.recipes.distributed import World
@@ -248,3 +249,17 @@ def test_a_recording_of_sixteen_bits_is_cached_as_it_is(tmp_path: Path) -> None:
     audio.write(tmp_path / "speech" / "noise.wav", audio.from_pcm(levels)[None], RATE)
     corpus, _ = build(tmp_path / "speech", tmp_path / "cache")
     assert np.array_equal(audio.to_pcm(corpus.read(corpus.clips[0])), levels)
+
+
+def test_workers_map_the_corpus_instead_of_being_sent_it(folder: Path, tmp_path: Path) -> None:
+    corpus = folders(folder, tmp_path).corpus
+    data = pickle.dumps(corpus)
+    assert len(data) < corpus.file.stat().st_size / 10
+    again = pickle.loads(data)
+    clip = corpus.clips[-1]
+    np.testing.assert_array_equal(again.read(again.clips[-1]), corpus.read(clip))
+
+
+def test_no_process_is_forked() -> None:
+    assert worker_settings(0) == {"num_workers": 0}
+    assert worker_settings(2)["multiprocessing_context"] == "spawn"
