@@ -50,7 +50,7 @@ def plan(
 
     Args:
         source: a file, a folder or "-".
-        target: the same; None for a file puts the output beside it.
+        target: the same; None for a file puts the output beside it, a slash at the end into a folder, which is made.
         suffix: of the outputs, where their names are not given.
         find: lists the files of a folder that are to be converted.
         force: existing outputs may be overwritten.
@@ -64,16 +64,24 @@ def plan(
         files = _mirror(Path(source), target, suffix, find)
         _check_folder(files, force)
         return Conversions(tuple(files), is_folder=True)
-    file = Conversion(source, _target_of(source, suffix) if target is None else target)
-    _check_file(file, force)
+    file = Conversion(source, _target_of(source, target, suffix))
+    _check_file(file, force, makes_folder=target is not None and target != file.target)
     return Conversions((file,), is_folder=False)
 
 
-def _target_of(source: str, suffix: str) -> str:
-    return STANDARD_STREAM if source == STANDARD_STREAM else str(Path(source).with_suffix(suffix))
+def _target_of(source: str, target: str | None, suffix: str) -> str:
+    """The file to write: beside the source by default, or in the folder that `target` names by a slash at its end."""
+    if target is not None and not target.endswith(("/", os.sep)):
+        return target
+    if source == STANDARD_STREAM:
+        if target is not None:
+            raise typer.BadParameter(f"{target} is a folder; name a file for standard input")
+        return STANDARD_STREAM
+    beside = Path(source).with_suffix(suffix)
+    return str(beside if target is None else Path(target) / beside.name)
 
 
-def _check_file(file: Conversion, force: bool) -> None:
+def _check_file(file: Conversion, force: bool, makes_folder: bool) -> None:
     if file.source != STANDARD_STREAM and not os.path.exists(file.source):
         raise VqcodecError(f"{file.source}: no such file")
     if file.target == STANDARD_STREAM:
@@ -82,6 +90,8 @@ def _check_file(file: Conversion, force: bool) -> None:
         return
     if file.source != STANDARD_STREAM and _same(file.source, file.target):
         raise VqcodecError(f"{file.target} is both the input and the output; name another output")
+    if makes_folder:
+        os.makedirs(os.path.dirname(file.target), exist_ok=True)
     check_output(file.target, force)
 
 
