@@ -9,13 +9,9 @@ import typer
 
 from vqcodec.errors import VqcodecError
 
-FAILURE = 1
+from .streams import FAILURE, drop, say
+
 INTERRUPTED = 130
-
-
-def say(text: str) -> None:
-    """Print a line on standard error."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
@@ -70,24 +66,16 @@ def reported() -> Iterator[None]:
         raise
     except Exception as failure:
         if _is_broken_pipe(failure):  # whoever reads has enough: nothing to talk about
-            _drop_standard_output()
+            drop(sys.stdout)
             raise typer.Exit(FAILURE) from None
         text = explain(failure)
         if text is None:
             raise
         error(text)
         if isinstance(failure, OSError):
-            _drop_standard_output()
+            drop(sys.stdout)
         raise typer.Exit(FAILURE) from None
 
 
 def _is_broken_pipe(failure: BaseException) -> bool:
     return isinstance(failure, BrokenPipeError) or isinstance(failure.__cause__, BrokenPipeError)
-
-
-def _drop_standard_output() -> None:
-    """Let what is left in the buffer go nowhere, so that nothing fails once more at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Any, BinaryIO, cast
@@ -15,6 +14,7 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError
+from ..files import standard_input
 from ..header import SOURCE_RATES
 from .formats import CHUNK_SAMPLES, Place, is_file_name, name_of, reason_of
 from .resample import Resampler
@@ -162,7 +162,7 @@ def _readable_descriptor(source: Place, name: str) -> Iterator[int]:
             if is_file_name(source):
                 stream: BinaryIO = stack.enter_context(open(source, "rb"))
             else:
-                stream = sys.stdin.buffer if isinstance(source, str | os.PathLike) else source
+                stream = standard_input() if isinstance(source, str | os.PathLike) else source
             if not _starts_on_disk(stream):
                 stream = stack.enter_context(_spooled(stream, name))
             os.lseek(stream.fileno(), 0, os.SEEK_SET)
