@@ -4,9 +4,7 @@ Each command lives in a file of its own and imports torch, or anything else that
 """
 
 import contextlib
-import io
 import signal
-import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -23,7 +21,7 @@ from .peel import peel
 from .play import play
 from .prepare import prepare
 from .quantizers import quantizers
-from .terminal import messages
+from .terminal import messages, streams
 from .train import train
 from .train_context import train_context
 
@@ -94,10 +92,10 @@ def _options(
 
 def main() -> None:
     """Run the command line; the console script `vqcodec` and `python -m vqcodec` begin here."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file name may hold bytes that are not text
-        sys.stdout.reconfigure(errors="backslashreplace")
+    streams.open_closed()
     _heed_signals()
-    app(prog_name="vqcodec")
+    with streams.written():
+        app(prog_name="vqcodec")
 
 
 def _heed_signals() -> None:

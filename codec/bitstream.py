@@ -55,11 +55,13 @@ __all__ = [
     "MAX_SAMPLES",
     "PACKET_HEAD_BYTES",
     "PEELABLE",
+    "Cut",
     "Header",
     "Packet",
     "Reader",
     "Writer",
     "check_peelable",
+    "first_bits",
     "max_frames",
     "peel",
 ]
@@ -87,6 +89,15 @@ class Packet:
 
     frames: int
     payload: bytes
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The packet within which a file ends: its frames, what there is of its payload, and the length it should have."""
+
+    frames: int
+    payload: bytes
+    length: int
 
 
 class Writer:
@@ -157,6 +168,7 @@ class Reader:
     - `packets`, `frames`: how many were given so far.
     - `offset`: length in bytes of the header and the whole packets so far.
     - `damage`: the error that ended the iteration, or None.
+    - `cut`: the packet within which the file ends, if it does; no checksum says whether it is sound.
     """
 
     def __init__(self, file: BinaryIO, name: str = "<stream>", *, salvage: bool = False) -> None:
@@ -167,6 +179,7 @@ class Reader:
         self.frames = 0
         self.offset = HEADER_BYTES
         self.damage: CorruptFile | None = None
+        self.cut: Cut | None = None
         self._file = file
         self._salvage = salvage
         self._ended = False
@@ -195,11 +208,16 @@ class Reader:
 
     def _read_packet(self) -> Packet | None:
         """The next packet, or None after the end packet."""
-        head = self._read(PACKET_HEAD_BYTES, already=0)
+        head = _read_up_to(self._file, PACKET_HEAD_BYTES)
+        if len(head) < PACKET_HEAD_BYTES:
+            raise self._damaged("cut short", self.offset + len(head))
         frames, length, crc = _PACKET_HEAD.unpack(head)
         if not _length_fits(self.header, frames, length):
             raise self._damaged(f"impossible packet ({frames} frames in {length} bytes)")
-        payload = self._read(length, already=PACKET_HEAD_BYTES)
+        payload = _read_up_to(self._file, length)
+        if len(payload) < length:
+            self.cut = Cut(frames, payload, length)
+            raise self._damaged("cut short", self.offset + PACKET_HEAD_BYTES + len(payload))
         if crc != _crc32(frames, payload):
             raise self._damaged("damaged packet (wrong checksum)")
         if frames == 0:
@@ -223,17 +241,13 @@ class Reader:
         if self._file.read(1):
             raise self._damaged("stray data after the end packet")
 
-    def _read(self, count: int, already: int) -> bytes:
-        """Exactly `count` bytes; `already` bytes of the same packet were read before."""
-        data = _read_up_to(self._file, count)
-        if len(data) < count:
-            raise self._damaged("cut short", self.offset + already + len(data))
-        return data
-
     def _damaged(self, what: str, offset: int | None = None) -> CorruptFile:
         where = f"{self.name}: {what} at byte {self.offset if offset is None else offset}"
         if self.packets == 0:
-            return CorruptFile(f"{where}: no whole packet is there")
+            begun = (
+                "; decode with --salvage to keep what there is of the first" if self.cut and not self._salvage else ""
+            )
+            return CorruptFile(f"{where}: no whole packet is there{begun}")
         noun, verb, pronoun = ("packet", "is", "it") if self.packets == 1 else ("packets", "are", "them")
         there = f"{self.packets} whole {noun}, {self.duration_s:.1f} s of audio, {verb} there"
         hint = "" if self._salvage else f"; decode with --salvage to keep {pronoun}"
@@ -256,7 +270,7 @@ def peel(reader: Reader, writer_file: BinaryIO, stages: int) -> Header:
     writer = Writer(writer_file, replace(old, stages=stages))
     for packet in reader:
         kept_bits = packet.frames * writer.header.frame_bits
-        writer.write(Packet(packet.frames, _first_bits(packet.payload, kept_bits)))
+        writer.write(Packet(packet.frames, first_bits(packet.payload, kept_bits)))
     if reader.damage is not None:
         raise reader.damage
     assert reader.num_samples is not None
@@ -275,7 +289,7 @@ def check_peelable(header: Header, kept: int, name: str) -> None:
         )
 
 
-def _first_bits(payload: bytes, bits: int) -> bytes:
+def first_bits(payload: bytes, bits: int) -> bytes:
     """The first `bits` bits, padded with zeros to whole bytes."""
     kept = bytearray(payload[: (bits + 7) // 8])
     if bits % 8:

@@ -6,6 +6,7 @@ Imports only errors.py, so that every other module may import it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import itertools
@@ -40,7 +41,7 @@ def open_input(source: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, str]]
     """
     name = os.fspath(source)
     if name == STANDARD_STREAM:
-        yield sys.stdin.buffer, "standard input"
+        yield standard_input(), "standard input"
         return
     try:
         file = open(source, "rb")  # noqa: SIM115
@@ -48,6 +49,22 @@ def open_input(source: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, str]]
         raise VqcodecError(f"cannot read {name}: {error.strerror or error}") from error
     with file:
         yield file, name
+
+
+def standard_input() -> BinaryIO:
+    """Return standard input, for bytes.
+
+    Raises:
+        VqcodecError: it is closed, or cannot be read.
+    """
+    try:
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        with contextlib.suppress(io.UnsupportedOperation):  # replaced by an object in memory
+            os.read(sys.stdin.fileno(), 0)
+    except OSError as error:
+        raise VqcodecError(f"cannot read standard input: {error.strerror}") from error
+    return sys.stdin.buffer
 
 
 @contextlib.contextmanager
@@ -263,6 +280,8 @@ def _buffered(raw: _NamedFile) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def _standard_output() -> Iterator[BinaryIO]:
     """Standard output behind a buffer of its own, so that after an error nothing is left to fail at exit."""
+    if sys.stdout is None:
+        raise VqcodecError(f"cannot write standard output: {os.strerror(errno.EBADF)}")
     sys.stdout.flush()
     try:
         descriptor = os.dup(sys.stdout.fileno())

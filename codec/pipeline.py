@@ -19,7 +19,7 @@ from vqcodec.models.config import ModelConfig
 from . import audio, bitstream, files
 from .audio import Place, is_file_name
 from .checks import check_channels
-from .errors import AudioError, CorruptFile
+from .errors import AudioError, CorruptFile, ModelMismatch
 from .packets import read_packets
 from .payloads.codings import Coding
 from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
@@ -252,7 +252,7 @@ def _resampled(waveform: NDArray[np.float32], resampler: audio.Resampler) -> Ite
 
 
 def codes_of(reader: bitstream.Reader, coding: Coding, config: ModelConfig) -> Iterator[NDArray[np.int64]]:
-    """Read the codes of each packet, which must be this model's.
+    """Read the codes of each packet, which must be this model's; last what is sound of a packet that the file ends in.
 
     Raises:
         CorruptFile: as `read_packets` does, or for a code beyond the codebooks.
@@ -262,6 +262,20 @@ def codes_of(reader: bitstream.Reader, coding: Coding, config: ModelConfig) -> I
             problem = f"code {codes.max()} before byte {reader.offset}"
             raise CorruptFile(f"{reader.name}: {problem}, but the codebooks have {config.codebook_size} entries")
         yield codes
+    if reader.cut is not None and config.kind.can_vary:
+        codes = _begun(reader.cut, coding, config)
+        reader.frames += codes.shape[-1]
+        yield codes
+
+
+def _begun(cut: bitstream.Cut, coding: Coding, config: ModelConfig) -> NDArray[np.int64]:
+    """Decode what there is of the packet that a file ends in: some frames, or some of the stages of all."""
+    nothing = np.zeros((1, 1, 0), np.int64)
+    try:
+        codes = coding.begun(cut.payload, cut.length, cut.frames)
+    except (CorruptFile, ModelMismatch):
+        return nothing
+    return codes if codes.max(initial=0) < config.codebook_size else nothing
 
 
 def length_of(reader: bitstream.Reader, config: ModelConfig) -> Length:

@@ -10,7 +10,9 @@ import typer
 
 from vqcodec.errors import VqcodecError
 
-FAILURE = 1
+from . import streams
+from .streams import FAILURE, drop
+
 INTERRUPTED = 130
 
 
@@ -34,8 +36,8 @@ def show(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line on standard error."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """Print a line on standard error; where that is not possible, nobody hears it."""
+    streams.say(printable(text))
 
 
 def note(text: str) -> None:
@@ -90,7 +92,7 @@ def reported() -> Iterator[None]:
         raise
     except Exception as failure:
         if _is_broken_pipe(failure):  # whoever reads has enough: nothing to talk about
-            _drop_standard_output()
+            drop(sys.stdout)
             raise typer.Exit(FAILURE) from None
         text = explain(failure)
         if text is None:
@@ -100,17 +102,9 @@ def reported() -> Iterator[None]:
                 say(line)
         error(text)
         if isinstance(failure, OSError):
-            _drop_standard_output()
+            drop(sys.stdout)
         raise typer.Exit(FAILURE) from None
 
 
 def _is_broken_pipe(failure: BaseException) -> bool:
     return isinstance(failure, BrokenPipeError) or isinstance(failure.__cause__, BrokenPipeError)
-
-
-def _drop_standard_output() -> None:
-    """Let what is left in the buffer go nowhere, so that nothing fails once more at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Any, BinaryIO, cast
@@ -15,6 +14,7 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError
+from ..files import standard_input
 from ..header import SOURCE_RATES
 from . import ffmpeg
 from .ffmpeg import FfmpegFile
@@ -169,7 +169,7 @@ def _readable_descriptor(source: Place, name: str) -> Iterator[int]:
             if is_file_name(source):
                 stream: BinaryIO = stack.enter_context(open(source, "rb"))
             else:
-                stream = sys.stdin.buffer if isinstance(source, str | os.PathLike) else source
+                stream = standard_input() if isinstance(source, str | os.PathLike) else source
             if not _starts_on_disk(stream):
                 stream = stack.enter_context(_spooled(stream, name))
             os.lseek(stream.fileno(), 0, os.SEEK_SET)
@@ -227,8 +227,8 @@ def _check_known(descriptor: int, name: str) -> None:
 
 
 def _missing(file: Any) -> int:
-    """Samples per channel that are missing at the end of a file, by what libsndfile says of the lengths in it."""
-    for promised, there in _LENGTHS.findall(file.extra_info):
+    """Samples per channel that are missing at the end of a file, by what libsndfile says of the lengths in it (ffmpeg says nothing)."""
+    for promised, there in _LENGTHS.findall(getattr(file, "extra_info", "")):
         if int(there) < int(promised) < _LEAST_UNKNOWN_BYTES:
             return int(file.frames) * (int(promised) - int(there)) // max(1, int(there))
     return 0

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vqcodec.models import registry
 
+from ..bitstream import first_bits
 from ..errors import CorruptFile, ModelMismatch, UnsupportedVersion
 from ..header import Header
 from . import counts as count_coding
@@ -53,6 +54,12 @@ class Coding(Protocol):
     def decode(self, payloads: Sequence[bytes], frames: Sequence[int]) -> list[NDArray[np.int64]]:
         """Payloads -> codes; `frames` of each. Raises CorruptFile for a payload that cannot be."""
 
+    def begun(self, payload: bytes, length: int, frames: int) -> NDArray[np.int64]:
+        """The beginning of a payload of this length -> the codes that are whole in it; may be of no or fewer frames.
+
+        Raises CorruptFile for a payload that cannot be.
+        """
+
     def costs(self, codes: Codes) -> NDArray[np.float64]:
         """Bits of a packet, about: of the number of stages, then of each code [channel, 1 + stage, frame]."""
 
@@ -74,6 +81,16 @@ class Plain:
             plain.unpack(payload, channels=h.channels, stages=h.stages, frames=number, bits=h.bits_per_code)
             for payload, number in zip(payloads, frames, strict=True)
         ]
+
+    def begun(self, payload: bytes, length: int, frames: int) -> NDArray[np.int64]:
+        h = self._header
+        stage_bits = h.channels * frames * h.bits_per_code
+        whole = 8 * len(payload) // stage_bits
+        if not whole:
+            return _nothing(h)
+        packed = first_bits(payload, whole * stage_bits)
+        codes = plain.unpack(packed, channels=h.channels, stages=whole, frames=frames, bits=h.bits_per_code)
+        return np.pad(codes, ((0, 0), (0, h.stages - whole), (0, 0)), constant_values=ABSENT)
 
     def costs(self, codes: Codes) -> NDArray[np.float64]:
         return _with_counts(np.full(codes.shape, self._header.bits_per_code), 0.0)
@@ -97,6 +114,10 @@ class Varying:
     def decode(self, payloads: Sequence[bytes], frames: Sequence[int]) -> list[NDArray[np.int64]]:
         return [self._decode(payload, number) for payload, number in zip(payloads, frames, strict=True)]
 
+    def begun(self, payload: bytes, length: int, frames: int) -> NDArray[np.int64]:
+        counts, packed = self._parts(payload, frames)
+        return _whole_stages(packed, counts, self._header)
+
     def costs(self, codes: Codes) -> NDArray[np.float64]:
         numbers = 8 * len(count_coding.encode(counts_of(codes), self._header.stages))
         return _with_counts(self._header.bits_per_code * (codes != ABSENT), numbers / max(1, codes[:, 0].size))
@@ -108,16 +129,16 @@ class Varying:
         return len(numbers).to_bytes(2, "little") + numbers + plain.pack(sent[None, None], h.bits_per_code)
 
     def _decode(self, payload: bytes, frames: int) -> NDArray[np.int64]:
+        counts, packed = self._parts(payload, frames)
+        return _unpacked(packed, counts, self._header)
+
+    def _parts(self, payload: bytes, frames: int) -> tuple[NDArray[np.int64], bytes]:
+        """The numbers of stages [channel, frame], and the packed codes behind them."""
         h = self._header
         begin = 2 + int.from_bytes(payload[:2], "little")
         if len(payload) < begin:
             raise CorruptFile("a payload ends before the numbers of stages of its frames do")
-        counts = count_coding.decode(payload[2:begin], h.channels, frames, h.stages)
-        sent = np.arange(h.stages)[:, None, None] < counts  # [stage, channel, frame]
-        codes = np.full(sent.shape, ABSENT, np.int64)
-        packed = plain.unpack(payload[begin:], channels=1, stages=1, frames=int(counts.sum()), bits=h.bits_per_code)
-        codes[sent] = packed[0, 0]
-        return np.ascontiguousarray(codes.transpose(1, 0, 2))
+        return count_coding.decode(payload[2:begin], h.channels, frames, h.stages), payload[begin:]
 
 
 class Context:
@@ -134,6 +155,11 @@ class Context:
         h = self._header
         decoded = self._coder.decode(payloads, frames, h.channels, h.stages)
         return [np.where(np.arange(h.stages)[:, None] < counts[:, None], codes, ABSENT) for codes, counts in decoded]
+
+    def begun(self, payload: bytes, length: int, frames: int) -> NDArray[np.int64]:
+        h = self._header
+        codes, counts = self._coder.begun(payload, length, frames, h.channels, h.stages)
+        return np.where(np.arange(h.stages)[:, None] < counts[:, None], codes, ABSENT)
 
     def costs(self, codes: Codes) -> NDArray[np.float64]:
         return self._coder.costs(codes.clip(0), counts_of(codes)).astype(np.float64)
@@ -184,6 +210,28 @@ def counts_of(codes: Codes) -> NDArray[np.int64]:
     """Count the stages that are sent of each frame [channel, frame]."""
     counts: NDArray[np.int64] = (codes != ABSENT).sum(axis=1)
     return counts
+
+
+def _unpacked(packed: bytes, counts: NDArray[np.int64], header: Header) -> NDArray[np.int64]:
+    """Plainly packed codes of frames with so many stages each [channel, frame] -> [channel, stage, frame]."""
+    sent = np.arange(header.stages)[:, None, None] < counts  # [stage, channel, frame]
+    codes = np.full(sent.shape, ABSENT, np.int64)
+    unpacked = plain.unpack(packed, channels=1, stages=1, frames=int(counts.sum()), bits=header.bits_per_code)
+    codes[sent] = unpacked[0, 0]
+    return np.ascontiguousarray(codes.transpose(1, 0, 2))
+
+
+def _whole_stages(packed: bytes, counts: NDArray[np.int64], header: Header) -> NDArray[np.int64]:
+    """As `_unpacked`, but of the stages alone that are there whole; no frames if none is."""
+    ends = np.cumsum([(counts > stage).sum() for stage in range(header.stages)]) * header.bits_per_code
+    whole = int((ends <= 8 * len(packed)).sum())
+    if not whole:
+        return _nothing(header)
+    return _unpacked(first_bits(packed, int(ends[whole - 1])), counts.clip(max=whole), header)
+
+
+def _nothing(header: Header) -> NDArray[np.int64]:
+    return np.zeros((header.channels, header.stages, 0), np.int64)
 
 
 def _with_counts(costs: NDArray[Any], bits: float) -> NDArray[np.float64]:

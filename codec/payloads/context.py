@@ -122,9 +122,11 @@ class ContextCoder:
             sizes = [frames[index] for index in group]
             for index, size in zip(group, sizes, strict=True):
                 results[index] = np.zeros((channels, stages, size), np.int64), np.zeros((channels, size), np.int64)
-            for frame, step in enumerate(self._steps([payloads[index] for index in group], sizes, channels, stages)):
+            decoder = Decoder([self._body(payloads[index]) for index in group])
+            for frame, step in enumerate(self._steps(decoder, sizes, channels, stages)):
                 for index, codes, counts in zip(group, *step, strict=False):  # of those packets that are so long
                     results[index][0][..., frame], results[index][1][:, frame] = codes, counts
+            decoder.finish()
         return results
 
     def frames(self, payload: bytes, frames: int, channels: int, stages: int) -> Iterator[tuple[Integers, Integers]]:
@@ -133,8 +135,23 @@ class ContextCoder:
         Raises what `decode` does; damage may be found at the end only.
         """
         self._check_stages(stages)
-        for codes, counts in self._steps([payload], [frames], channels, stages):
+        decoder = Decoder([self._body(payload)])
+        for codes, counts in self._steps(decoder, [frames], channels, stages):
             yield codes[0], counts[0]
+        decoder.finish()
+
+    def begun(self, payload: bytes, length: int, frames: int, channels: int, stages: int) -> tuple[Integers, Integers]:
+        """Decode the frames that are whole in the beginning of a payload of this length; otherwise as `decode`."""
+        self._check_stages(stages)
+        words = b"\0" * (length % 2) + self._body(payload)  # the last of them may lack its second half
+        decoder = Decoder([words[: len(words) // 2 * 2]])
+        codes, counts = [np.zeros((channels, stages, 0), np.int64)], [np.zeros((channels, 0), np.int64)]
+        for step in self._steps(decoder, [frames], channels, stages):
+            if decoder.starved:
+                break
+            codes.append(step[0][0][..., None])
+            counts.append(step[1][0][..., None])
+        return np.concatenate(codes, axis=-1), np.concatenate(counts, axis=-1)
 
     # Encoding
 
@@ -194,14 +211,13 @@ class ContextCoder:
     # Decoding
 
     def _steps(
-        self, payloads: Sequence[bytes], frames: Sequence[int], channels: int, stages: int
+        self, decoder: Decoder, frames: Sequence[int], channels: int, stages: int
     ) -> Iterator[tuple[Integers, Integers]]:
         """Codes [packet, channel, stage] and counts [packet, channel] of frame after frame, of packets that have it.
 
         The packets come with descending numbers of frames.
         """
-        decoder = Decoder([self._body(payload) for payload in payloads])
-        rows = len(payloads) * channels
+        rows = len(frames) * channels
         stream = self._network.stream(rows)
         sums = np.zeros((rows, 2 * self._dim), np.float32)
         counts = np.full(rows, self._first_frame)
@@ -225,7 +241,6 @@ class ContextCoder:
                 head = partial
             sums = np.concatenate([partial, head], axis=1).clip(-WIDE, WIDE)
             yield codes.reshape(-1, channels, stages), counts.reshape(-1, channels)
-        decoder.finish()
 
     def _take(self, decoder: Decoder, rows: Integers, channels: int, logits: frequencies.Small) -> Integers:
         """Decode a symbol of each of these rows, the packets side by side, the channels of each in turn."""

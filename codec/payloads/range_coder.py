@@ -71,6 +71,11 @@ class Decoder:
         state = self._state[streams]
         self._refill(streams, shares * (state >> _WORD_BITS) + (state & _WORD) - first)
 
+    @property
+    def starved(self) -> bool:
+        """Whether a stream has ended before its symbols did: those to come would be wrong."""
+        return bool(((self._state < _LOW) & (self._position == self._lengths)).any())
+
     def finish(self) -> None:
         """Check that every stream is at its end.
 

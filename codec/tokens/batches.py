@@ -95,8 +95,9 @@ class BatchCoding(ModelFacts):
             AudioError: a shape, type or length does not fit, or a sample is NaN or infinite.
             ConfigError: a setting is out of range, or the model has no codes.
         """
+        rate = self.sample_rate if sample_rate is None else checks.checked_sample_rate(sample_rate)
         chosen = plan_of(self.config, bitrate_bps, stages, None, varies=False).stages
-        items = self._at_our_rate(_items(waveforms, lengths), sample_rate)
+        items = self._at_our_rate(_items(waveforms, lengths, rate), rate)
         device, channels = items[0].device, len(items[0])
         sizes = [item.shape[-1] for item in items]
         frames = [self.config.num_frames(size) if size else 0 for size in sizes]
@@ -210,13 +211,13 @@ class BatchCoding(ModelFacts):
         for start in range(0, len(order), count):
             yield order[start : start + count]
 
-    def _at_our_rate(self, items: list[Tensor], sample_rate: int | None) -> list[Tensor]:
-        if sample_rate is None or checks.checked_sample_rate(sample_rate) == self.sample_rate:
+    def _at_our_rate(self, items: list[Tensor], sample_rate: int) -> list[Tensor]:
+        if sample_rate == self.sample_rate:
             return items
         return [_resampled(item, sample_rate, self.sample_rate) for item in items]
 
 
-def _items(waveforms: Waveforms, lengths: Lengths | None) -> list[Tensor]:
+def _items(waveforms: Waveforms, lengths: Lengths | None, sample_rate: int) -> list[Tensor]:
     """Items [channel, sample] of a batch, cut to their lengths."""
     items = [_as_tensor(item) for item in waveforms]
     if not items:
@@ -226,7 +227,7 @@ def _items(waveforms: Waveforms, lengths: Lengths | None) -> list[Tensor]:
         raise AudioError(f"items of a batch are [sample] or [channel, sample], not of {shapes} dimensions")
     items = [torch.atleast_2d(item.detach()) for item in items]
     for item in items:
-        checks.check_channels(len(item))
+        checks.check_channels(len(item), sample_rate)
         if not item.is_floating_point():
             raise AudioError(f"waveforms are made of floats in [-1, 1], not {item.dtype}")
     if len({len(item) for item in items}) > 1:

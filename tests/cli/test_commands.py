@@ -185,6 +185,26 @@ def test_empty_names_are_refused(run: Run, speech: Path, tmp_path: Path) -> None
 # Bitrates.
 
 
+def test_a_cut_sound(run: Run, speech: Path, tmp_path: Path) -> None:
+    speech.write_bytes(speech.read_bytes()[:-16_000])
+    noted = run("encode", speech, "--model", MODEL, "--quiet").stderr
+    assert "speech.wav is damaged; 0.5 s of audio were saved" in noted
+    assert "the last 0.500 s are missing" in noted
+    refused = run("encode", speech, tmp_path / "strict.vq", "--model", MODEL, "--strict", code=1)
+    assert "speech.wav is cut short: the last 0.500 s are missing" in one_error(refused)
+    assert not (tmp_path / "strict.vq").exists()
+
+
+def test_a_folder_that_is_made(run: Run, speech: Path, tmp_path: Path) -> None:
+    made = tmp_path / "new" / "deep"
+    run("encode", speech, f"{made}/", "--model", MODEL)
+    run("decode", made / "speech.vq", f"{made}/", "--model", MODEL)
+    assert sorted(path.name for path in made.iterdir()) == ["speech.vq", "speech.wav"]
+    run("encode", tmp_path / "none.wav", f"{tmp_path}/never/", code=1)
+    run("encode", "-", f"{tmp_path}/never/", code=2)
+    assert not (tmp_path / "never").exists()
+
+
 def test_a_possible_bitrate_is_taken_as_it_is(run: Run, speech: Path) -> None:
     rate = model_facts().config.bitrates_bps[0] / 1000
     result = run("encode", speech, "--bitrate", rate, "--rate-mode", "constant", "--model", MODEL)

@@ -116,6 +116,42 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+NO_SPACE, CLOSED = "No space left on device", "Bad file descriptor"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("--help > /dev/full", 1, NO_SPACE),
+        ("--version > /dev/full", 1, NO_SPACE),
+        ("encode --help > /dev/full", 1, NO_SPACE),
+        ("--help >&-", 1, CLOSED),
+        ("info a.vq >&-", 1, CLOSED),
+        ("info - <&-", 1, f"cannot read standard input: {CLOSED}"),
+        ("decode - out.wav --model $MODEL <&-", 1, f"cannot read standard input: {CLOSED}"),
+        ("encode - out.vq --model $MODEL <&-", 1, f"cannot read standard input: {CLOSED}"),
+        ("encode $SPEECH - --model $MODEL >&-", 1, f"cannot write standard output: {CLOSED}"),
+        ("encode $SPEECH out.vq --model $MODEL >&- <&-", 0, "real time"),
+        ("encode $SPEECH out.vq --model $MODEL 2> /dev/full", 0, None),
+        ("encode $SPEECH out.vq --model $MODEL <&- >&- 2>&-", 0, None),
+        ("encode none.wav out.vq 2> /dev/full", 1, None),
+        ("encode none.wav out.vq 2>&-", 1, None),
+    ],
+)
+def test_standard_streams_that_are_full_or_closed(
+    line: str, code: int, said: str | None, speech: Path, vq: Path, tmp_path: Path
+) -> None:
+    """Exit codes as those of other programs: 1 where something that is needed cannot be written or read."""
+    environment = {**os.environ, "MODEL": MODEL, "SPEECH": str(speech)}
+    command = ["sh", "-c", f'"$0" -m vqcodec {line}', sys.executable]
+    result = subprocess.run(command, cwd=vq.parent, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == code, result.stderr
+    lines = result.stderr.splitlines()
+    assert (said in lines[0] and len(lines) == 1) if said else not lines, result.stderr
+    assert (tmp_path / "out.vq").exists() == (code == 0)
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_full_disk(speech: Path, vq: Path) -> None:
     for arguments in (["encode", speech, "-", "--model", MODEL], ["info", vq]):

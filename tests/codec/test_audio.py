@@ -550,3 +550,79 @@ def test_sixteen_bits_come_back_as_they_were() -> None:
     levels = np.arange(-(1 << 15), 1 << 15, dtype=np.int16)
     assert np.array_equal(audio.to_pcm(audio.from_pcm(levels)), levels)
     assert audio.to_pcm(np.array([-1.0, 1.0], np.float32)).tolist() == [-32_768, 32_767]
+
+
+# Files that are not what they promise
+
+
+def _read_all(place: Any) -> audio.Reader:
+    with audio.Reader(place) as reader:
+        for _ in reader.blocks(1 << 16):
+            pass
+    return reader
+
+
+@pytest.mark.parametrize("name", ["wav", "aiff", "au", "w64", "rf64"])
+def test_what_is_missing_of_a_cut_file(tmp_path: Path, name: str) -> None:
+    needs(name)
+    path = tmp_path / f"cut.{name}"
+    audio.write(path, sixteen_bits(2, 30_000), 16_000)
+    assert _read_all(path).missing_samples == 0
+    data = path.read_bytes()
+    path.write_bytes(data[: -4 * 10_000])
+    assert abs(_read_all(path).missing_samples - 10_000) <= 40
+    assert abs(_read_all(io.BytesIO(path.read_bytes())).missing_samples - 10_000) <= 40
+
+
+def test_a_length_that_a_pipe_does_not_know_is_none() -> None:
+    data = bytearray(wav_bytes(np.zeros(4000), subtype="PCM_16"))
+    for length in (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFF0000):
+        data[4:8] = data[40:44] = length.to_bytes(4, "little")
+        assert _read_all(io.BytesIO(bytes(data))).missing_samples == 0
+
+
+def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.wav"
+    audio.write(path, sixteen_bits(1, 300_000), 16_000)
+    with audio.Reader(path) as reader:
+        blocks = reader.blocks(1 << 16)
+        taken = next(blocks).shape[1]
+        os.truncate(path, 44 + 2 * 100_000)
+        taken += sum(block.shape[1] for block in blocks)
+    assert taken == 100_000
+    assert reader.missing_samples == 200_000
+
+
+class Endless(io.RawIOBase):
+    """A pipe without an end: some bytes, and then zeros, or the same number again and again."""
+
+    def __init__(self, head: bytes) -> None:
+        self._head = io.BytesIO(head)
+        self.given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        assert self.given < 1 << 24, "it should have been refused"
+        data = self._head.read(len(buffer)) or bytes(len(buffer))
+        buffer[: len(data)] = data
+        self.given += len(data)
+        return len(data)
+
+
+@pytest.mark.parametrize("head", [b"", b"VQC\1" * 100, b"ID3\4\0\0\0\1\0\0"], ids=["zeros", "vq", "tag"])
+def test_an_endless_stream_that_is_no_sound_is_refused_early(head: bytes) -> None:
+    stream = Endless(head)
+    with pytest.raises(AudioError, match="the open file is not a sound file"):
+        audio.Reader(io.BufferedReader(stream))
+    assert stream.given < 1 << 19
+
+
+def test_a_file_that_cannot_seek_is_read_as_soundfile_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "phone.wav"
+    soundfile.write(path, synthetic.voice(3.0, 8000), 8000, subtype="GSM610")
+    expected, _ = soundfile.read(path, dtype="float32")
+    waveform, rate = audio.read(path)
+    assert rate == 8000
+    np.testing.assert_array_equal(waveform[0], expected)

@@ -451,7 +451,7 @@ def test_messages_say_where_and_how_much_is_there() -> None:
     packet_bytes = 10 + 938
     for packets, words in enumerate(
         [
-            "no whole packet is there",
+            "no whole packet is there; decode with --salvage to keep what there is of the first",
             "1 whole packet, 5.0 s of audio, is there; decode with --salvage to keep it",
             "2 whole packets, 10.0 s of audio, are there; decode with --salvage to keep them",
         ]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from contexts import context_model, small_config
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from vqcodec.bitstream import Header
 from vqcodec.errors import CorruptFile, ModelMismatch, UnsupportedVersion
 from vqcodec.payloads import codings, plain
+from vqcodec.payloads.context import ContextCoder
 from vqcodec.payloads.plain import ABSENT
 
 HEADER = Header(
@@ -92,3 +94,26 @@ def test_damaged_payloads_end_in_codes_or_an_error() -> None:
             assert codes.shape == (2, 4, 20)
             assert codes.min() >= ABSENT
     assert refused >= len(payload) + 2  # all that are cut or too long; codes themselves may be any
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_beginning_of_a_payload(number: int) -> None:
+    """Whatever is taken of it is right; the more there is, the more comes, and all but the end of almost all."""
+    coder = ContextCoder(context_model(small_config(codebook_size=1024)))
+    coding = codings.of_header(replace(HEADER, payload_coding=number), coder)
+    codes = varying_codes(30).clip(0 if number == 0 else ABSENT)
+    [payload] = coding.encode([codes])
+    sent = []
+    for length in range(len(payload)):
+        try:
+            begun = coding.begun(payload[:length], len(payload), 30)
+        except CorruptFile:  # not even the numbers of stages are there
+            begun = np.zeros((2, 4, 0), np.int64)
+        frames = begun.shape[-1]
+        assert begun.shape == (2, 4, frames)
+        np.testing.assert_array_equal(begun[begun != ABSENT], codes[..., :frames][begun != ABSENT])
+        sent.append(int((begun != ABSENT).sum()))
+    assert sent == sorted(sent)
+    assert sent[0] == 0
+    assert sent[len(sent) // 2] > 0.2 * (codes != ABSENT).sum()
+    assert sent[-1] > 0.7 * (codes != ABSENT).sum()
