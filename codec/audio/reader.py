@@ -227,7 +227,7 @@ def _check_known(descriptor: int, name: str) -> None:
 
 
 def _missing(file: Any) -> int:
-    """Samples per channel that are missing at the end of a file, by what libsndfile says of the lengths in it (ffmpeg says nothing)."""
+    """Samples per channel that are missing at the end of a file, by the lengths in it; ffmpeg does not tell them."""
     for promised, there in _LENGTHS.findall(getattr(file, "extra_info", "")):
         if int(there) < int(promised) < _LEAST_UNKNOWN_BYTES:
             return int(file.frames) * (int(promised) - int(there)) // max(1, int(there))

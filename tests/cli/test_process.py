@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from synthetic import voice
 from vqcodec import bitstream
 from vqcodec.cli.main import app
+from vqcodec.cli.terminal import messages
 
 MODEL = str(Path(__file__).parents[1] / "golden" / "tiny.safetensors")
 COMMAND = [sys.executable, "-m", "vqcodec"]
@@ -51,12 +53,13 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def long_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Long enough to be interrupted: 40 minutes."""
+    """Too long to come to an end: 30 hours of silence, which take no room on the disk."""
     path = tmp_path_factory.mktemp("process") / "long.wav"
-    with soundfile.SoundFile(path, "w", 16000, 1, "PCM_16") as file:
-        ten_seconds = voice(10.0)
-        for _ in range(240):
-            file.write(ten_seconds)
+    size = 2 * 16_000 * 3600 * 30
+    with open(path, "wb") as file:
+        file.write(b"RIFF" + struct.pack("<I", size + 36) + b"WAVEfmt ")
+        file.write(struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16) + b"data" + struct.pack("<I", size))
+        file.truncate(44 + size)
     return path
 
 
@@ -152,6 +155,23 @@ def test_standard_streams_that_are_full_or_closed(
     assert (tmp_path / "out.vq").exists() == (code == 0)
 
 
+def test_verbose_shows_where_an_error_came_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "verbose", False)
+    arguments = ["encode", tmp_path / "missing\x1b[31m.wav", tmp_path / "a.vq"]
+    plain, verbose = within(*arguments, code=1), within(*arguments, "--verbose", code=1)
+    assert verbose.startswith("Traceback (most recent call last):\n") and verbose.endswith(plain)
+    assert "places.py" in verbose and plain.count("\n") == 1 and "\x1b" not in verbose
+    assert within(*arguments, code=1) == plain  # it does not last
+    assert "--verbose" in CliRunner().invoke(app, ["train", "--help"]).stdout
+
+
+@pytest.mark.parametrize("name", ["mps", "meta", "xpu:0"])
+def test_devices_that_training_does_not_run_on(name: str, tmp_path: Path) -> None:
+    for arguments in (["train", "tiny", "--dry-run"], ["train", "tiny", "--data", tmp_path, "--out", tmp_path / "run"]):
+        errors = within(*arguments, "--device", name, code=1)
+        assert errors == f"vqcodec: error: training does not run on {name}; choose auto, cpu or cuda\n"
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_full_disk(speech: Path, vq: Path) -> None:
     for arguments in (["encode", speech, "-", "--model", MODEL], ["info", vq]):
@@ -198,11 +218,11 @@ def test_a_reader_that_has_enough(vq: Path) -> None:
 )
 def test_signals_leave_nothing_behind(long_speech: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
     with start("encode", long_speech, tmp_path / "a.vq", "--model", MODEL) as process:
-        until = time.monotonic() + 120
-        while not list(tmp_path.iterdir()) and time.monotonic() < until:
+        while not list(tmp_path.iterdir()):  # until it has begun to write
+            assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate()
     assert process.returncode == code, errors.decode()
     assert b"Traceback" not in errors
     assert list(tmp_path.iterdir()) == []

@@ -82,7 +82,7 @@ def test_the_default_bitrate() -> None:
     assert CODEC.encode(VOICE).stages == CODEC.stages_for(DEFAULT_BITRATE_BPS)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", "", "cpu:x", "meta"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "", "cpu:x", "meta", "mps"])
 def test_impossible_devices(device: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(repr(device))) as caught:
         Codec.load(TINY, device)

@@ -274,3 +274,18 @@ def test_parts_of_a_file_stay_together() -> None:
     kept, held = hold_out(clips, 10.0, RATE)
     assert len(held) == 12
     assert {part.recording.path for part in kept}.isdisjoint(part.recording.path for part in held)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are text there")
+def test_names_that_are_not_utf8_are_shown_as_text(tmp_path: Path) -> None:
+    strange = os.fsdecode(b"caf\xe9")
+    try:
+        touch(tmp_path / "voices", f"{strange}/{strange}.wav", "anna/a.wav")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    recordings = find([tmp_path / "voices"])
+    assert {recording.speaker for recording in recordings} == {r"voices/caf\xe9", "voices/anna"}
+    assert {recording.path.name for recording in recordings} == {f"{strange}.wav", "a.wav"}
+    clips = [Clip(recording) for recording in recordings]
+    training, held = hold_out(clips, 5.0, RATE)
+    assert len(training) == len(held) == 1

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -324,3 +325,16 @@ def test_the_command_says_where_it_goes_on(folder: Path, tmp_path: Path, monkeyp
     _, talk = run(folder, "--out", out, "--shard-mb", 0.1)
     assert "of 15 files are in 2 shards already" in talk
     assert shard_format.is_corpus(out)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are text there")
+def test_names_that_are_not_utf8_are_prepared(tmp_path: Path) -> None:
+    strange = tmp_path / "speech" / os.fsdecode(b"caf\xe9") / os.fsdecode(b"\xff.wav")
+    try:
+        strange.parent.mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    soundfile.write(os.fsencode(strange), voice(1.0), RATE)
+    prepared(tmp_path / "speech", tmp_path / "out")
+    [entry] = entries_of(tmp_path / "out")[r"speech/caf\xe9/\xff.wav"]
+    assert entry.facts.speaker == r"speech/caf\xe9"
