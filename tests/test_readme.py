@@ -71,5 +71,13 @@ def test_commands_can_be_pasted_in_order(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert done.exit_code == 0, (command, done.output)
         if ">" in pipes:
             pipes[">"].write_bytes(done.stdout_bytes)
-    for name in ("hello_back.wav", "small.flac", "coded/hello.vq", "piped.wav", "peeled.vq", "saved.wav"):
+    for name in (
+        "hello_back.wav",
+        "small.flac",
+        "coded/hello.vq",
+        "several/small.vq",
+        "piped.wav",
+        "peeled.vq",
+        "saved.wav",
+    ):
         assert (tmp_path / name).stat().st_size > 500
