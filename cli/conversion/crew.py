@@ -135,7 +135,8 @@ class _Helper:
 def attempt(place: int, file: Conversion, convert: Convert, progress: Callable[[float], None]) -> News:
     """Convert one of many files; what is wrong with it becomes news."""
     try:
-        os.makedirs(os.path.dirname(file.target) or ".", exist_ok=True)
+        if os.path.exists(file.source):
+            os.makedirs(os.path.dirname(file.target) or ".", exist_ok=True)
         return News(place, outcome=convert(file, progress))
     except Exception as failure:
         text = explain(failure)

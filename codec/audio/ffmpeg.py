@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -23,6 +24,14 @@ _DEMUXERS = "mov,matroska,aac,amr,asf"
 _HEADER = struct.Struct(">4s5I")
 _HEADER_NAMES = ("magic", "offset", "size", "encoding", "sample_rate", "channels")
 _SAMPLE_BYTES = 4
+
+
+_BEGINNINGS = re.compile(rb"....(ftyp|moov|mdat|wide|free|skip)|\x1aE\xdf\xa3|\xff[\xf0-\xf9]|#!AMR|0&\xb2u", re.DOTALL)
+
+
+def may_know(head: bytes) -> bool:
+    """Tell whether a file that begins so looks like one of `FORMATS`."""
+    return _BEGINNINGS.match(head) is not None
 
 
 def is_installed() -> bool:

@@ -220,7 +220,8 @@ def _check_known(descriptor: int, name: str) -> None:
     try:
         soundfile.SoundFile(descriptor, closefd=False).close()
     except soundfile.LibsndfileError as error:
-        if error.code == _UNKNOWN_FORMAT:
+        head = os.pread(descriptor, _HEAD_BYTES, 0)
+        if error.code == _UNKNOWN_FORMAT and not (ffmpeg.is_installed() and ffmpeg.may_know(head)):
             raise AudioError(f"{name} is not a sound file that can be read; it should be {_READABLE}") from error
     except (soundfile.SoundFileError, TypeError):
         pass  # known, but not whole yet

@@ -612,7 +612,7 @@ def test_train_export_encode(run: Run, tmp_path: Path) -> None:
     folders = ["--data", tmp_path / "one", tmp_path / "two"]
     result = run("train", "speech_16k", *folders, "--out", tmp_path / "run", *settings, "--device", "cpu")
     assert result.stdout == ""
-    assert "step 8/8" in result.stderr and "audio_s_per_s" in result.stderr and "perplexity" in result.stderr
+    assert "step 8/8" in result.stderr and "s of audio per s" in result.stderr and "perplexity" in result.stderr
     assert "held-out" in result.stderr and "--model" in result.stderr
     assert "--resume" in one_error(run("train", "speech_16k", *folders, "--out", tmp_path / "run", *settings, code=1))
 

@@ -124,7 +124,7 @@ def sheet(path: Path, listener: str, key: dict[str, object], place: dict[str, in
         for number, trial in enumerate(key["trials"], start=1):  # type: ignore[var-annotated, arg-type]
             for order, (opaque, system) in enumerate(trial["conditions"].items(), start=1):
                 score = (90.0 if system == "reference" else 20.0 * place[system]) + more
-                row = [listener, number, trial["file"], opaque, score, 9.5, order, key["test"], key["page_version"]]
+                row = [listener, number, trial["name"], opaque, score, 9.5, order, key["test"], key["page_version"]]
                 table.writerow(row)
     return path
 
