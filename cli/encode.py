@@ -66,8 +66,15 @@ class Encoding:
         """The function that encodes a file."""
 
         def convert(file: Conversion, progress: Callable[[float], None]) -> Outcome:
-            settings = {"rate": self.rate, "effort": self.effort, "strict": self.strict, "force": self.force}
-            result = codec.encode_file(file.source, file.target, **settings, progress=progress)
+            result = codec.encode_file(
+                file.source,
+                file.target,
+                rate=self.rate,
+                effort=self.effort,
+                strict=self.strict,
+                force=self.force,
+                progress=progress,
+            )
             return Outcome(result.duration_s, result.bytes_out, result.damage)
 
         return convert

@@ -89,7 +89,8 @@ class ConvNeXtBlock(nn.Module):
         """
         conv = self.depthwise
         if x.shape[1] - self.left <= _FEW_FRAMES:
-            return (x.unfold(1, self.left + 1, 1) * conv.weight.squeeze(1)).sum(-1) + conv.bias
+            y = (x.unfold(1, self.left + 1, 1) * conv.weight.squeeze(1)).sum(-1)
+            return y if conv.bias is None else y + conv.bias
         image = x.unsqueeze(2).permute(0, 3, 1, 2)  # [batch, width, left + frame, 1]
         y = nn.functional.conv2d(image, conv.weight.unsqueeze(3), conv.bias, groups=conv.groups)
         return y.squeeze(3).mT

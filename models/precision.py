@@ -56,7 +56,7 @@ class _Linear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None, inside: bool = False) -> None:
         super().__init__()
         weight = weight.detach().to(torch.bfloat16)
-        self._is_packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self._is_packed = weight.device.type == "cpu" and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         if self._is_packed:  # in the order in which oneDNN multiplies
             weight = torch.ops.mkldnn._reorder_linear_weight(weight)
         self.weight = nn.Parameter(weight, requires_grad=False)

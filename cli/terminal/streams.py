@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 FAILURE = 1
 
@@ -48,7 +49,7 @@ def say(text: str) -> None:
         drop(sys.stderr)
 
 
-def drop(stream: io.TextIOBase) -> None:
+def drop(stream: TextIO) -> None:
     """Let what is left in the buffer of a stream go nowhere, so that nothing fails once more at exit."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

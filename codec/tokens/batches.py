@@ -105,8 +105,8 @@ class BatchCoding(ModelFacts):
         for group in self._groups(sizes, channels):
             rows = _padded([items[index] for index in group]).flatten(0, 1)
             encoder = StreamEncoder(self.model, len(rows), stages=chosen, effort=effort)
-            found = torch.cat([encoder.push(rows), encoder.flush()], dim=-1).unflatten(0, (len(group), channels))
-            for index, of_item in zip(group, found, strict=True):
+            found = torch.cat([encoder.push(rows), encoder.flush()], dim=-1)
+            for index, of_item in zip(group, torch.split(found, channels), strict=True):
                 codes[index, ..., : frames[index]] = of_item[..., : frames[index]]
         return EncodedBatch(codes=codes, num_frames=_whole(frames, device), num_samples=_whole(sizes, device))
 
@@ -148,8 +148,8 @@ class BatchCoding(ModelFacts):
                 alike = [index for index in group if items[index].shape[1] == stages]
                 rows = _padded([items[index] for index in alike]).flatten(0, 1)
                 decoder = StreamDecoder(self.model, len(rows), texture=texture)
-                found = torch.cat([decoder.push(rows), decoder.flush()], dim=-1).unflatten(0, (len(alike), channels))
-                for index, of_item in zip(alike, found, strict=True):
+                found = torch.cat([decoder.push(rows), decoder.flush()], dim=-1)
+                for index, of_item in zip(alike, torch.split(found, channels), strict=True):
                     waveforms[index, :, : sizes[index]] = of_item[:, : sizes[index]]
         return DecodedBatch(waveforms=waveforms, num_samples=_whole(sizes, device))
 
@@ -225,7 +225,7 @@ def _items(waveforms: Waveforms, lengths: Lengths | None, sample_rate: int) -> l
     shapes = sorted({item.ndim for item in items})
     if shapes not in ([1], [2]):
         raise AudioError(f"items of a batch are [sample] or [channel, sample], not of {shapes} dimensions")
-    items = [torch.atleast_2d(item.detach()) for item in items]
+    items = [item.detach() if item.ndim == 2 else item.detach()[None] for item in items]
     for item in items:
         checks.check_channels(len(item), sample_rate)
         if not item.is_floating_point():

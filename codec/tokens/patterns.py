@@ -75,7 +75,8 @@ def unflatten(tokens: Tensor, stages: int) -> Tensor:
     Raises:
         ConfigError: there is no stage.
     """
-    return tokens[..., : _whole(tokens, stages)].unflatten(-1, (-1, stages)).mT
+    whole = _whole(tokens, stages)
+    return tokens[..., :whole].reshape(*tokens.shape[:-1], whole // stages, stages).mT
 
 
 def stack(codes: Tensor) -> Tensor:
