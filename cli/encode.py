@@ -87,8 +87,9 @@ def encode(
         choose_stages(codec, bitrate, None, quiet)
 
     def convert(file: Conversion, progress: Callable[[float], None]) -> FileResult:
-        settings = {"rate": wish, "effort": effort, "strict": strict, "force": force}
-        return codec.encode_file(file.source, file.target, **settings, progress=progress)
+        return codec.encode_file(
+            file.source, file.target, rate=wish, effort=effort, strict=strict, force=force, progress=progress
+        )
 
     run(work, convert, lambda result: result.bytes_out, total_s, quiet)
 

@@ -20,8 +20,8 @@ from .models import models
 from .peel import peel
 from .prepare import prepare
 from .quantizers import quantizers
-from .terminal import streams
-from .terminal.messages import reported
+from .terminal.messages import reported, written
+from .terminal.streams import open_closed
 from .train import train
 from .train_context import train_context
 
@@ -77,9 +77,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; the console script `vqcodec` and `python -m vqcodec` begin here."""
-    streams.open_closed()
+    open_closed()
     _heed_signals()
-    with streams.written():
+    with written():
         app(prog_name="vqcodec")
 
 

@@ -9,9 +9,18 @@ import typer
 
 from vqcodec.errors import VqcodecError
 
-from .streams import FAILURE, drop, say
+from .streams import drop
 
+FAILURE = 1
 INTERRUPTED = 130
+
+
+def say(text: str) -> None:
+    """Print a line on standard error; where that is not possible, nobody hears it."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        drop(sys.stderr)
 
 
 def note(text: str) -> None:
@@ -77,5 +86,30 @@ def reported() -> Iterator[None]:
         raise typer.Exit(FAILURE) from None
 
 
+@contextlib.contextmanager
+def written() -> Iterator[None]:
+    """End the program with an error if standard output cannot be written, whatever the body ends with."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as failure:
+        drop(sys.stdout)
+        if not isinstance(failure, BrokenPipeError):  # whoever reads has enough: nothing to talk about
+            reason = failure.strerror or str(failure)
+            error(f"cannot write standard output: {reason}")
+        sys.exit(FAILURE)
+    finally:
+        _flush_errors()
+
+
 def _is_broken_pipe(failure: BaseException) -> bool:
     return isinstance(failure, BrokenPipeError) or isinstance(failure.__cause__, BrokenPipeError)
+
+
+def _flush_errors() -> None:
+    try:
+        sys.stderr.flush()
+    except OSError:
+        drop(sys.stderr)
