@@ -16,8 +16,7 @@ from vqcodec.errors import VqcodecError
 from vqcodec.files import STANDARD_STREAM, open_input
 from vqcodec.summary import Summary, summary_of, until_damage
 
-from .terminal.messages import error, explain, printable, show
-from .terminal.streams import FAILURE
+from .terminal.messages import FAILURE, error, explain, printable, show
 
 CODINGS = {0: "plain", 1: "varying", 2: "context"}
 """The payload codings by name."""

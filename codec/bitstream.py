@@ -216,7 +216,7 @@ class Reader:
             raise self._damaged(f"impossible packet ({frames} frames in {length} bytes)")
         payload = _read_up_to(self._file, length)
         if len(payload) < length:
-            self.cut = Cut(frames, payload, length)
+            self.cut = Cut(frames, payload, length) if frames else None
             raise self._damaged("cut short", self.offset + PACKET_HEAD_BYTES + len(payload))
         if crc != _crc32(frames, payload):
             raise self._damaged("damaged packet (wrong checksum)")

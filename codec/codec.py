@@ -342,7 +342,7 @@ class Codec(BatchCoding):
             sample_rate: of the sound in Hz, the codec's by default; "source" is that of the sound encoded.
             stages: use only the first so many of the stages there are.
             texture: share of the noise that a model which samples draws with, 0 to 1; see `StreamDecoder`.
-            salvage: of a damaged file, decode the whole packets before the damage.
+            salvage: of a damaged file, decode what comes before the damage, even of a packet that was cut.
 
         Raises:
             VqcodecError: as `decode`; the source cannot be read. Damage is found as the blocks are decoded.

@@ -8,8 +8,7 @@ import os
 import typer
 
 from ..terminal import progress
-from ..terminal.messages import say
-from ..terminal.streams import FAILURE
+from ..terminal.messages import FAILURE, say
 from .crew import Convert, Crew, Task, attempt
 from .outcomes import Totals
 from .places import Conversion, Conversions

@@ -10,9 +10,9 @@ import typer
 
 from vqcodec.errors import VqcodecError
 
-from . import streams
-from .streams import FAILURE, drop
+from .streams import drop
 
+FAILURE = 1
 INTERRUPTED = 130
 
 
@@ -37,7 +37,10 @@ def show(text: str) -> None:
 
 def say(text: str) -> None:
     """Print a line on standard error; where that is not possible, nobody hears it."""
-    streams.say(printable(text))
+    try:
+        print(printable(text), file=sys.stderr, flush=True)
+    except OSError:
+        drop(sys.stderr)
 
 
 def note(text: str) -> None:
@@ -106,5 +109,30 @@ def reported() -> Iterator[None]:
         raise typer.Exit(FAILURE) from None
 
 
+@contextlib.contextmanager
+def written() -> Iterator[None]:
+    """End the program with an error if standard output cannot be written, whatever the body ends with."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as failure:
+        drop(sys.stdout)
+        if not isinstance(failure, BrokenPipeError):  # whoever reads has enough: nothing to talk about
+            reason = failure.strerror or str(failure)
+            error(f"cannot write standard output: {reason}")
+        sys.exit(FAILURE)
+    finally:
+        _flush_errors()
+
+
 def _is_broken_pipe(failure: BaseException) -> bool:
     return isinstance(failure, BrokenPipeError) or isinstance(failure.__cause__, BrokenPipeError)
+
+
+def _flush_errors() -> None:
+    try:
+        sys.stderr.flush()
+    except OSError:
+        drop(sys.stderr)

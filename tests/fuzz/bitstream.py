@@ -40,12 +40,13 @@ def codec() -> Codec:
 def seeds() -> list[bytes]:
     """Small files of every payload coding, of one or two channels and of several rates and lengths."""
     files = []
+    shapes = ((1, 16_000, 1), (3, 8_000, 0), (1, 44_100, 150), (2, 16_000, 77))
     for coding in codings.NAMES:
-        for channels, rate, samples in ((1, 16_000, 1), (1, 44_100, 150), (2, 16_000, 77), (3, 8_000, 0)):
+        for channels, rate, samples in shapes[:1] if coding == codings.CONTEXT else shapes:  # which is slow
             header = codec().header(samples, rate, channels, _STAGES, coding)
             frames = codec().config.num_frames(header.codec_samples(samples))
             files.append(_file(header, frames, seed=len(files)))
-    unknown = bytearray(files[2])
+    unknown = bytearray(files[3])
     unknown[25:30] = b"\xff" * 5
     return [*files, _sealed_header(bytes(unknown[:_HEADER_BYTES])) + unknown[_HEADER_BYTES:]]
 
