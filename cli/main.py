@@ -21,7 +21,7 @@ from .peel import peel
 from .play import play
 from .prepare import prepare
 from .quantizers import quantizers
-from .terminal import messages
+from .terminal import messages, streams
 from .train import train
 from .train_context import train_context
 
@@ -92,9 +92,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; the console script `vqcodec` and `python -m vqcodec` begin here."""
-    open_closed()
+    streams.open_closed()
     _heed_signals()
-    with written():
+    with messages.written():
         app(prog_name="vqcodec")
 
 

@@ -72,6 +72,7 @@ def _run_many(work: Conversions, convert: Convert, quiet: bool, task: Task | Non
     if not quiet:
         counts = {"failed": totals.failed, "skipped": work.skipped}
         others = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-        say(f"{totals.files} files{others and f' ({others})'}: {totals}")
+        count = f"{totals.files} file{'s' * (totals.files != 1)}{others and f' ({others})'}"
+        say(f"{count}: {totals}" if totals.files else count)
     if totals.failed:
         raise typer.Exit(FAILURE)

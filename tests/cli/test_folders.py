@@ -112,7 +112,7 @@ def test_skip_existing_does_only_what_is_missing(coded: Path, sounds: list[Path]
     error = run("encode", sounds[0].parent, coded, "--model", MODEL, code=1).stderr
     assert "1 of 2" in error and "--skip-existing" in error
     result = run("encode", sounds[0].parent, coded, "--skip-existing", "--model", MODEL)
-    assert result.stderr.startswith("1 files (1 skipped): 0.3 s")
+    assert result.stderr.startswith("1 file (1 skipped): 0.3 s")
     assert (coded / "b.vq").read_text() == "precious"
     assert run("encode", sounds[0].parent, coded, "--skip-existing", "--model", MODEL).stderr.startswith(
         "0 files (2 skipped)"
