@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, BinaryIO, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
@@ -42,7 +42,7 @@ def _confined(path: str) -> str:
 Amount = Annotated[int, Field(ge=0, le=1 << 48)]
 Level = Annotated[float, Field(allow_inf_nan=False)]
 Inside = Annotated[str, AfterValidator(_confined)]
-Part = Literal["train", "validation", "test"] | None
+Part = Annotated[str, Field(pattern="^(train|validation|test)$")] | None
 
 
 @dataclass(frozen=True)
