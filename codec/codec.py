@@ -19,6 +19,7 @@ from vqcodec.models import checkpoint, registry
 from vqcodec.models import precision as arithmetic
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import DEFAULT_EFFORT
+from vqcodec.models.context import int8
 
 from . import audio, bitstream, checks, encoding, pipeline
 from .audio import Place
@@ -101,7 +102,7 @@ class Codec(BatchCoding):
     @functools.cached_property
     def context(self) -> ContextCoder | None:
         """The model's context model, which makes the codes smaller; None if it has none."""
-        return None if self._path is None else ContextCoder.load(self._path)
+        return None if self._path is None else ContextCoder.load(self._path, int8.multiplier())
 
     def encode(
         self,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.models.context import frequencies
-from vqcodec.models.context.integer import WIDE, Whole
+from vqcodec.models.context.integer import WIDE, Multiplier, Whole
 from vqcodec.models.context.store import ContextModel
 from vqcodec.models.context.store import load as load_model
 
@@ -41,9 +41,11 @@ class ContextCoder:
 
     Args:
         model: the context model; `load` is the usual way to get a coder.
+        multiplier: makes the model's products, exactly as those in float32, which are the default; see
+            `vqcodec.models.context.int8`.
     """
 
-    def __init__(self, model: ContextModel) -> None:
+    def __init__(self, model: ContextModel, multiplier: Multiplier | None = None) -> None:
         self.fingerprint = model.fingerprint
         """SHA-256 of all that the payloads depend on, as 64 hexadecimal digits; a payload begins with the first 4."""
         self.num_stages = model.config.num_stages
@@ -52,21 +54,25 @@ class ContextCoder:
         """Number of values that a code can take."""
         self._first_frame = model.config.first_frame
         self._dim = model.config.latent_dim
-        self._network = model.network()
+        self._network = model.network(multiplier)
         self._vectors = self._network.vectors
         self._table = model.tensors["exponentials"].astype(np.int32)
         self._mark = bytes.fromhex(self.fingerprint)[:FINGERPRINT_BYTES]
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> ContextCoder | None:
+    def load(cls, path: str | os.PathLike[str], multiplier: Multiplier | None = None) -> ContextCoder | None:
         """Read the context model of a model file, and nothing else of it; None if it has none.
+
+        Args:
+            path: of the model file.
+            multiplier: as in the class.
 
         Raises:
             CorruptFile: the file is damaged, or its context model would not compute exactly.
             ConfigError: its settings are unknown to this version.
         """
         model = load_model(path)
-        return None if model is None else cls(model)
+        return None if model is None else cls(model, multiplier)
 
     def costs(self, codes: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.float32]:
         """Bits of each symbol of one packet: those of the count, then those of the code of each stage.

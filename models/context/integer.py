@@ -7,7 +7,7 @@ number of threads and the shape of a batch, make no difference. `store.check` se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +17,12 @@ from .config import ContextConfig
 
 Whole: TypeAlias = NDArray[np.float32]
 """Whole numbers in float32."""
+
+Product: TypeAlias = Callable[[Whole], Whole]
+"""Multiplies activations [..., in] by a matrix: [..., out]."""
+
+Multiplier: TypeAlias = Callable[[NDArray[np.int8], float, int], Product]
+"""Makes the product of activations up to some magnitude with a matrix [out, in] times a power of two."""
 
 WIDE = 511
 """Largest magnitude of an activation that passes from block to block, and of a sum of code vectors."""
@@ -38,23 +44,34 @@ class ContextNetwork:
         config: the sizes.
         tensors: those of `config.tensors()`, checked.
         vectors: whole code vectors, int64 [stage, code, dim].
+        multiplier: makes the products; in float32 if None.
     """
 
-    def __init__(self, config: ContextConfig, tensors: Mapping[str, NDArray[Any]], vectors: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        config: ContextConfig,
+        tensors: Mapping[str, NDArray[Any]],
+        vectors: NDArray[np.int64],
+        multiplier: Multiplier | None = None,
+    ) -> None:
+        multiply = multiplier or in_float32
         self.config = config
         self.vectors: Whole = vectors.astype(np.float32)
-        factor = 0.5 ** tensors["input.shift"]
-        self._input = _matrix(tensors["input.weight"], factor)
+        factor = (0.5 ** tensors["input.shift"]).item()
+        self._input = multiply(tensors["input.weight"], factor, WIDE)
         self._input_table = _bias(tensors["input.table"], factor)
-        self._blocks = [_Block(tensors, f"blocks.{index}") for index in range(config.blocks)]
-        self._count = _Layer(tensors, "count.hidden"), _Layer(tensors, "count.logits")
-        factors = 0.5 ** tensors["hidden.shift"][:, None, None]
-        self._hidden = [_matrix(*pair) for pair in zip(tensors["hidden.weight"], factors, strict=True)]
-        self._partial = [_matrix(*pair) for pair in zip(tensors["hidden.partial"], factors, strict=True)]
+        self._blocks = [_Block(tensors, f"blocks.{index}", multiply) for index in range(config.blocks)]
+        self._count = (
+            _Layer(tensors, "count.hidden", multiply, WIDE),
+            _Layer(tensors, "count.logits", multiply, NARROW),
+        )
+        factors = (0.5 ** tensors["hidden.shift"]).tolist()
+        self._hidden = [multiply(w, f, WIDE) for w, f in zip(tensors["hidden.weight"], factors, strict=True)]
+        self._partial = [multiply(w, f, WIDE) for w, f in zip(tensors["hidden.partial"], factors, strict=True)]
         self._hidden_table = [_bias(*pair) for pair in zip(tensors["hidden.table"], factors, strict=True)]
-        factors = 0.5 ** tensors["logits.shift"][:, None, None]
-        self._logits = [_matrix(*pair) for pair in zip(tensors["logits.weight"], factors, strict=True)]
-        self._logits_bias = [_bias(b, f[0]) for b, f in zip(tensors["logits.bias"], factors, strict=True)]
+        factors = (0.5 ** tensors["logits.shift"]).tolist()
+        self._logits = [multiply(w, f, NARROW) for w, f in zip(tensors["logits.weight"], factors, strict=True)]
+        self._logits_bias = [_bias(*pair) for pair in zip(tensors["logits.bias"], factors, strict=True)]
 
     def trunk(self, sums: Whole, counts: NDArray[np.int64]) -> Whole:
         """Activations of frames from what was sent in the frame before each.
@@ -75,7 +92,7 @@ class ContextNetwork:
 
     def enter(self, sums: Whole, counts: NDArray[np.int64]) -> Whole:
         """What the first block gets, of inputs as in `trunk`: [..., 2 * dim] and [...] -> [..., width]."""
-        x = _product(sums, self._input)
+        x = self._input(sums)
         x += self._input_table[counts]
         return _rounded(x, -WIDE, WIDE)
 
@@ -96,11 +113,11 @@ class ContextNetwork:
         Returns:
             [row, code]
         """
-        hidden = _product(x, self._hidden[stage])
+        hidden = self._hidden[stage](x)
         if stage:
-            hidden += _product(partial, self._partial[stage])
+            hidden += self._partial[stage](partial)
         hidden += self._hidden_table[stage][counts]
-        logits = _product(_rounded(hidden, 0, NARROW), self._logits[stage])
+        logits = self._logits[stage](_rounded(hidden, 0, NARROW))
         logits += self._logits_bias[stage]
         return np.floor(logits, out=logits).astype(np.int32)
 
@@ -145,14 +162,14 @@ class ContextStream:
 class _Layer:
     """A matrix and a bias, whose products are rounded down."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[Any]], name: str) -> None:
-        factor = 0.5 ** tensors[f"{name}.shift"]
-        self.weight = _matrix(tensors[f"{name}.weight"], factor)
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], name: str, multiply: Multiplier, largest: int) -> None:
+        factor = (0.5 ** tensors[f"{name}.shift"]).item()
+        self._product = multiply(tensors[f"{name}.weight"], factor, largest)
         self.bias = _bias(tensors[f"{name}.bias"], factor)
 
     def __call__(self, x: Whole) -> Whole:
         """Before rounding: [..., in] -> [..., out]."""
-        y = _product(x, self.weight)
+        y = self._product(x)
         y += self.bias
         return y
 
@@ -164,11 +181,11 @@ class _Layer:
 class _Block:
     """A convolution over time of every activation by itself, two layers, and the input added to their result."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[Any]], name: str) -> None:
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], name: str, multiply: Multiplier) -> None:
         factor = 0.5 ** tensors[f"{name}.depthwise.shift"]
         self._taps: Whole = (tensors[f"{name}.depthwise.weight"] * factor).astype(np.float32)
-        self._expand = _Layer(tensors, f"{name}.expand")
-        self._contract = _Layer(tensors, f"{name}.contract")
+        self._expand = _Layer(tensors, f"{name}.expand", multiply, WIDE)
+        self._contract = _Layer(tensors, f"{name}.contract", multiply, NARROW)
 
     def one(self, window: Whole, x: Whole) -> Whole:
         """The frames that the kernel covers [row, kernel_size, width], the last of them x [row, width]."""
@@ -190,9 +207,10 @@ class _Block:
         return _clipped(y, -WIDE, WIDE)
 
 
-def _matrix(weight: NDArray[Any], factor: NDArray[Any] | float) -> Whole:
-    """[out, in] -> [in, out], times a power of two."""
-    return np.ascontiguousarray((weight * factor).astype(np.float32).T)
+def in_float32(weight: NDArray[np.int8], factor: float, largest: int) -> Product:
+    """Make a product in float32: the `Multiplier` of every machine."""
+    matrix = np.ascontiguousarray((weight * factor).astype(np.float32).T)
+    return lambda x: _product(x, matrix)
 
 
 def _bias(bias: NDArray[Any], factor: NDArray[Any] | float) -> Whole:

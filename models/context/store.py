@@ -22,7 +22,7 @@ from vqcodec.files import atomic_output
 from .. import tensor_file
 from ..registry import METADATA
 from .config import ContextConfig
-from .integer import NARROW, WIDE, ContextNetwork
+from .integer import NARROW, WIDE, ContextNetwork, Multiplier
 
 PREFIX = "context."
 """Begins the names of the context model's tensors, and of no others."""
@@ -66,9 +66,9 @@ class ContextModel:
             digest.update(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes())
         return digest.hexdigest()
 
-    def network(self) -> ContextNetwork:
-        """The network, ready to compute."""
-        return ContextNetwork(self.config, self.tensors, self.vectors)
+    def network(self, multiplier: Multiplier | None = None) -> ContextNetwork:
+        """The network, ready to compute; `multiplier` as there."""
+        return ContextNetwork(self.config, self.tensors, self.vectors, multiplier)
 
 
 def whole_vectors(vectors: NDArray[Any], shift: int) -> NDArray[np.int64]:

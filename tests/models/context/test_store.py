@@ -56,7 +56,7 @@ def test_what_is_attached_is_read(path: Path, config: ContextConfig) -> None:
 
 
 def test_the_codec_stays_as_it_is(path: Path) -> None:
-    before, after = Codec.load(TINY, "cpu"), Codec.load(path, "cpu")
+    before, after = (Codec.load(place, "cpu", "float32") for place in (TINY, path))
     assert before.fingerprint == after.fingerprint
     state = after.model.state_dict()
     assert all((tensor == state[name]).all() for name, tensor in before.model.state_dict().items())
