@@ -103,6 +103,21 @@ def test_a_missing_input_does_not_stop_the_others(sounds: list[Path], tmp_path: 
     assert names(tmp_path / "coded") == ["a.vq", "b.vq"]
 
 
+def test_a_vq_file_is_not_called_a_sound(sounds: list[Path], coded: Path, tmp_path: Path) -> None:
+    for name in ("out.mp3", "out.WAV", "out.m4a"):
+        error = run("encode", sounds[0], tmp_path / name, "--model", MODEL, code=1).stderr
+        assert f"call it {tmp_path / 'out.vq'}" in error and "--out FOLDER" in error
+    assert "name of a sound file" in run("encode", *sounds, "--model", MODEL, code=1).stderr  # not over the second
+    assert "name of a sound file" in run("peel", coded / "a.vq", tmp_path / "b.wav", "--stages", 1, code=1).stderr
+    run("encode", sounds[0], tmp_path / "out.bin", "--model", MODEL)
+    assert names(tmp_path) == ["coded/a.vq", "coded/b.vq", "in/a.wav", "in/b.flac", "out.bin"]
+
+
+def test_a_format_and_a_name_that_disagree(coded: Path, tmp_path: Path) -> None:
+    result = run("decode", coded / "a.vq", tmp_path / "a.wav", "--format", "mp3", "--model", "none", code=1)
+    assert f"call it {tmp_path / 'a.mp3'}" in result.stderr  # before a model is looked for
+
+
 # What exists already.
 
 
