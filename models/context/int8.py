@@ -20,8 +20,9 @@ _INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
 _FEW_ROWS = 4
 """Rows up to which a product in float32 is as fast."""
 
-_PART = np.float32(NARROW + 1)
-"""Wide activations are a whole number of times this, and a rest that is narrow."""
+_REST_BITS = 7
+_REST = (1 << _REST_BITS) - 1
+"""Wide activations are multiplied in two parts: the lowest bits, which are narrow, and the others."""
 
 
 @functools.cache
@@ -41,23 +42,26 @@ def multiply(weight: NDArray[np.int8], factor: float, largest: int) -> Product:
     few = in_float32(weight, factor, largest)
     matrix = torch.from_numpy(np.ascontiguousarray(weight.T))
 
-    def narrow(rows: Whole) -> Whole:
-        found: Whole = torch._int_mm(torch.from_numpy(rows.astype(np.int8)), matrix).numpy().astype(np.float32)
-        return found
-
     def product(x: Whole) -> Whole:
         rows = x.reshape(-1, x.shape[-1])
         if len(rows) <= _FEW_ROWS:
             return few(x)
         if largest <= NARROW:
-            y = narrow(rows)
+            whole = _times(rows.astype(np.int8), matrix)
         else:
-            parts = np.floor(rows / _PART)
-            whole, rest = np.split(narrow(np.concatenate([parts, rows - _PART * parts])), 2)
-            y = _PART * whole + rest
+            split = rows.astype(np.int16)
+            parts = np.concatenate([(split >> _REST_BITS).astype(np.int8), (split & _REST).astype(np.int8)])
+            high, low = np.split(_times(parts, matrix), 2)
+            whole = (high << _REST_BITS) + low
+        y = whole.astype(np.float32)
         y *= np.float32(factor)
         return y.reshape(*x.shape[:-1], -1)
 
+    return product
+
+
+def _times(rows: NDArray[np.int8], matrix: torch.Tensor) -> NDArray[np.int32]:
+    product: NDArray[np.int32] = torch._int_mm(torch.from_numpy(rows), matrix).numpy()
     return product
 
 
