@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,6 +67,7 @@ def bench(
 
     What is compared runs in turn, round by round. Leave the machine alone meanwhile: it takes minutes.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's own threads would wait in loops beside torch's
     counts = [word if word == ALL else _integer(word, "--threads") for word in _words(threads)]
     given = {
         "seconds": seconds,

@@ -13,12 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .integer import NARROW, WIDE, Multiplier, Product, Whole, in_float32
+from .integer import NARROW, WIDE, Multiplier, Product, Whole
 
 _INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
-
-_FEW_ROWS = 4
-"""Rows up to which a product in float32 is as fast."""
 
 _REST_BITS = 7
 _REST = (1 << _REST_BITS) - 1
@@ -39,13 +36,10 @@ def multiply(weight: NDArray[np.int8], factor: float, largest: int) -> Product:
 
     Activations of at most `NARROW` are not negative.
     """
-    few = in_float32(weight, factor, largest)
     matrix = torch.from_numpy(np.ascontiguousarray(weight.T))
 
     def product(x: Whole) -> Whole:
         rows = x.reshape(-1, x.shape[-1])
-        if len(rows) <= _FEW_ROWS:
-            return few(x)
         if largest <= NARROW:
             whole = _times(rows.astype(np.int8), matrix)
         else:

@@ -85,8 +85,9 @@ def _busy(machine: Machine, settings: BenchmarkSettings) -> str:
 
 
 def _whole(report: BenchmarkReport) -> Table:
-    note = "encode: waveform to the bytes of a .vq file; decode: back"
-    return _pivot("Whole waveform, times real time", _of(report, "whole"), _best_and_median, _row, [note])
+    note = "encode: waveform to the bytes of a .vq file, at a constant bitrate and packed plainly; decode: back"
+    file = "file: a WAV file to a .vq file as `vqcodec encode` makes it, and back"
+    return _pivot("Whole waveform, times real time", _of(report, "whole"), _best_and_median, _row, [note, file])
 
 
 def _steps(report: BenchmarkReport) -> Table:

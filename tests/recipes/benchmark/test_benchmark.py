@@ -215,7 +215,7 @@ def test_a_figure_has_the_best_and_the_median(better: Any, best: float, spread: 
 def test_a_run_has_every_figure_once(measured: BenchmarkReport) -> None:
     keys = [each.key for each in measured.figures]
     assert len(set(keys)) == len(keys)
-    rates = ("0.6 kbit/s", "0.9 kbit/s")
+    rates = ("0.6 kbit/s", "0.9 kbit/s", "file of 0.9 kbit/s")
     both = ("encode", "decode")
     assert set(of(measured, "whole")) == {(direction, rate) for direction in both for rate in rates}
     names = {name for direction in both for name in (*steps.STEPS[direction], f"{direction}, rest")}
