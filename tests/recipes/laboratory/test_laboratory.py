@@ -37,7 +37,7 @@ SPEAKERS = ("ann", "bob", "cid", "dora")
 
 @pytest.fixture(scope="module")
 def codec() -> Codec:
-    return Codec.load(MODEL, "cpu")
+    return Codec.load(MODEL, "cpu", "float32")
 
 
 @pytest.fixture(scope="module")

@@ -136,8 +136,9 @@ def test_regularisers_take_part_where_they_weigh_something() -> None:
 
 @pytest.mark.parametrize("parts", [2, 3])
 def test_parts_make_the_regularised_step_of_the_whole(parts: int) -> None:
-    whole, of_whole = take_steps(recipe(*BOTH), World())
-    pieces, of_pieces = take_steps(recipe(*BOTH, f"optimizer.accumulate={parts}"), World())
+    settings = [*BOTH, "run.seed=1"]  # by which no latent lies so close between two codes that rounding decides
+    whole, of_whole = take_steps(recipe(*settings), World())
+    pieces, of_pieces = take_steps(recipe(*settings, f"optimizer.accumulate={parts}"), World())
     for name, tensor in whole["model"].items():
         torch.testing.assert_close(pieces["model"][name], tensor, rtol=2e-3, atol=1e-3)
     for expected, found in zip(of_whole, of_pieces, strict=True):
