@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,11 @@ COMMAND = [sys.executable, "-m", "vqcodec"]
 def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([*COMMAND, *map(str, arguments)], **{**pipes, **options})  # type: ignore[call-overload]
+
+
+def heeding(number: signal.Signals) -> Callable[[], object]:
+    """What lets a new process heed a signal, which whoever runs the tests may ignore, as nohup does."""
+    return lambda: signal.signal(number, signal.SIG_DFL)
 
 
 def run(*arguments: object, input: bytes = b"", code: int = 0, **options: object) -> tuple[bytes, str]:
@@ -217,10 +223,7 @@ def test_a_reader_that_has_enough(vq: Path) -> None:
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)],
 )
 def test_signals_leave_nothing_behind(long_speech: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
-    def heed() -> None:
-        signal.signal(number, signal.SIG_DFL)  # whoever runs the tests may ignore it, as nohup does
-
-    with start("encode", long_speech, tmp_path / "a.vq", "--model", MODEL, preexec_fn=heed) as process:
+    with start("encode", long_speech, tmp_path / "a.vq", "--model", MODEL, preexec_fn=heeding(number)) as process:
         while not list(tmp_path.iterdir()):  # until it has begun to write
             assert process.poll() is None
             time.sleep(0.01)
@@ -238,7 +241,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
         "print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, signal.getsignal(signal.SIGQUIT) is main._terminate)"
     )
     command = ["sh", "-c", 'trap "" HUP; exec "$0" "$@"', sys.executable, "-c", program]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=heeding(signal.SIGQUIT))
     assert result.stdout == "True True\n"
 
 
