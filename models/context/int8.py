@@ -13,9 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .integer import NARROW, WIDE, Multiplier, Product, Whole
+from .integer import NARROW, WIDE, Multiplier, Product, Whole, in_float32
 
 _INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
+
+_FEW_NARROW, _FEW_WIDE = 4, 32
+"""Rows up to which a product in float32 is as fast."""
 
 _REST_BITS = 7
 _REST = (1 << _REST_BITS) - 1
@@ -36,10 +39,14 @@ def multiply(weight: NDArray[np.int8], factor: float, largest: int) -> Product:
 
     Activations of at most `NARROW` are not negative.
     """
+    in_floats = in_float32(weight, factor, largest)
     matrix = torch.from_numpy(np.ascontiguousarray(weight.T))
+    few = _FEW_NARROW if largest <= NARROW else _FEW_WIDE
 
     def product(x: Whole) -> Whole:
         rows = x.reshape(-1, x.shape[-1])
+        if len(rows) <= few:
+            return in_floats(x)
         if largest <= NARROW:
             whole = _times(rows.astype(np.int8), matrix)
         else:

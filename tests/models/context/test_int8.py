@@ -8,7 +8,7 @@ from vqcodec.models.context import int8
 from vqcodec.models.context.integer import NARROW, WIDE, in_float32
 
 
-@pytest.mark.parametrize("shape", [(1, 512), (5, 512), (700, 512), (3, 90, 128)])
+@pytest.mark.parametrize("shape", [(1, 512), (5, 512), (33, 512), (700, 512), (3, 90, 128)])
 @pytest.mark.parametrize("factor", [1.0, 0.5**9])
 @pytest.mark.parametrize(("low", "high"), [(0, NARROW), (-WIDE, WIDE)])
 def test_the_numbers_are_those_in_float32(shape: tuple[int, ...], factor: float, low: int, high: int) -> None:
