@@ -31,8 +31,10 @@ _ALLOWANCE = 0.015
 """Share of its bits that a window may leave. The middle is aimed at, since what is too large has to be coded again."""
 _ALLOWANCE_LONG = 0.03
 """Likewise where coding takes long. The next window makes it good."""
-_PROBED = 4
+_PROBED = 6
 """One packet of so many tells what the others will take."""
+_LONG = 4
+"""Packets from which on that is worth while."""
 _LEAST_SHARE = 0.5
 """Share of its own bits that a window gets at least, even if the header took them: no sound is lost for being short."""
 _ENOUGH = 20
@@ -106,7 +108,7 @@ class RateControl:
         bytes_per_s = self._target.bitrate_bps * self._header.channels / 8
         least = _LEAST_SHARE * bytes_per_s * window.frames / self._header.frame_rate + self._head_bytes(window)
         wanted = max(least, bytes_per_s * duration_s - self._spent_bytes)
-        is_long = window.frames > _PROBED * self._packet_frames
+        is_long = window.frames > _LONG * self._packet_frames
         if is_long and not self._knows_stages:
             self._probe(window, wanted)
         allowance = _ALLOWANCE_LONG if is_long else _ALLOWANCE
