@@ -37,7 +37,7 @@ def write_folder(autoencoder: Autoencoder, folder: str | os.PathLike[str]) -> No
 
     Raises:
         ConfigError: the codec has no codes.
-        VqcodecError: a file cannot be written.
+        VqcodecError, OSError: a file cannot be written.
     """
     folder = Path(folder)
     model = VqCodecModel.from_autoencoder(autoencoder)

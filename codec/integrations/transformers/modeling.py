@@ -67,21 +67,23 @@ class VqCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
     main_input_name = "input_values"
     input_modalities = "audio"
     _keep_in_fp32_modules_strict = ("autoencoder",)
-    _keys_to_ignore_on_load_missing = (r"\.counts$", r"\.sums$")
 
     def __init__(self, config: VqCodecConfig) -> None:
         super().__init__(config)
         config.sizes.require_codes()
         self.autoencoder = Autoencoder(config.sizes).requires_grad_(False)
         self.autoencoder.register_buffer("silence", self.autoencoder.silence, persistent=True)
-        self._keys_to_ignore_on_save = [name for name in self.state_dict() if name.endswith((".counts", ".sums"))]
+        for book in self.autoencoder.quantizer.books:  # what they learn from is not stored
+            book.register_buffer("counts", book.counts, persistent=False)
+            book.register_buffer("sums", book.sums, persistent=False)
         self.post_init()
 
     @classmethod
     def from_autoencoder(cls, autoencoder: Autoencoder) -> VqCodecModel:
         """A model with the weights of an `Autoencoder`, in evaluation mode."""
         model = cls(VqCodecConfig(codec_config=autoencoder.config.to_dict()))
-        model.autoencoder.load_state_dict({**autoencoder.state_dict(), "silence": autoencoder.silence})
+        values = {**autoencoder.state_dict(), "silence": autoencoder.silence}
+        model.autoencoder.load_state_dict({name: values[name] for name in model.autoencoder.state_dict()})
         model.eval()
         return model
 
@@ -138,8 +140,8 @@ class VqCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
                 item are padding.
             audio_scales: of no use. EnCodec has its scales in this place and Mimi the padding mask, which it is taken
                 for if it is a tensor.
-            padding_mask: that of the waveforms, as in `encode`: an item is cut to its samples, and the batch to those
-                of the mask. Without it there is all that the frames hold.
+            padding_mask: that of the waveforms, as in `encode`: an item is cut to its samples, and the batch is as
+                long as the mask. Without it there is all that the frames hold.
             texture: as in `Codec.decode`.
 
         Returns:
@@ -162,7 +164,7 @@ class VqCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
         if mask is not None:
             counts = _counts(mask, audio_codes)
             waveforms = [waveform[:, :count] for waveform, count in zip(waveforms, counts, strict=True)]
-            length = min(length, mask.shape[-1])
+            length = mask.shape[-1]
         return VqCodecDecoderOutput(audio_values=padded(waveforms, length=length))
 
     @can_return_tuple  # type: ignore[untyped-decorator]
