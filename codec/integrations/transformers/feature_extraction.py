@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import BatchFeature, SequenceFeatureExtractor
 
-from vqcodec.errors import AudioError
+from ...errors import AudioError
 
 RawAudio: TypeAlias = NDArray[Any] | Sequence[float] | Sequence[NDArray[Any]] | Sequence[Sequence[float]]
 

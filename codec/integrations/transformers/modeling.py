@@ -12,12 +12,12 @@ from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import DEFAULT_EFFORT
-from vqcodec.payloads.plain import ABSENT
-from vqcodec.tokens.items import decode_items, encode_items, padded
 
+from ...errors import AudioError, ConfigError
+from ...payloads.plain import ABSENT
+from ...tokens.items import decode_items, encode_items, padded
 from .configuration import VqCodecConfig
 
 
