@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +257,15 @@ def test_results_have_no_gradients_and_can_be_worked_with(inputs: dict[str, Tens
     weight = torch.ones(1, requires_grad=True)
     (result.audio_values * weight).sum().backward()  # refused for tensors of inference mode
     assert weight.grad is not None
+
+
+@pytest.mark.skipif("TRANSFORMERS_SOURCE" not in os.environ, reason="the source of transformers is not at hand")
+def test_the_common_tests_of_transformers() -> None:
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("library_checks.py"))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [count] = re.findall(r"^Ran (\d+) tests", done.stderr, re.MULTILINE)
+    assert int(count) > 100
 
 
 # What is refused.
