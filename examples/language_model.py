@@ -2,8 +2,9 @@
 
     python examples/language_model.py FOLDER --out spoken.wav
 
-It needs nothing but vqcodec. The codes stand in the delay pattern of MusicGen (Copet et al. 2023): a step holds one code
-of every stage, each stage one frame later than the one before, so that a stage sees those above it of the same frame.
+It needs nothing but vqcodec. The codes stand in the delay pattern of MusicGen (Copet et al. 2023): a step holds one
+code of every stage, each stage one frame later than the one before, so that a stage sees those above it of the same
+frame.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def batch_of(codes: Sequence[Tensor], size: int, frames: int, vocabulary: Vocabu
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train a tiny language model on codes of speech, and let it speak.")
     parser.add_argument("folder", type=Path, help="folder of speech in any format")
-    parser.add_argument("--out", type=Path, default=Path("spoken.wav"), help="sound to write")
+    parser.add_argument("--out", type=Path, default=Path("spoken.wav"), help="sound to write, over an older one")
     parser.add_argument("--model", help="a model that ships, or a .safetensors file")
     parser.add_argument("--stages", type=int, default=4, help="codes of a frame to learn")
     parser.add_argument("--frames", type=int, default=150, help="frames of a crop")
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model.eval()
     samples = round(options.seconds * codec.sample_rate)
     spoken = model.generate(codec.config.num_frames(samples))
-    audio.write(options.out, codec.decode(spoken[None].numpy())[:, :samples], codec.sample_rate)
+    audio.write(options.out, codec.decode(spoken[None].numpy())[:, :samples], codec.sample_rate, force=True)
     print(f"{options.out}: {options.seconds:g} s")
 
 
