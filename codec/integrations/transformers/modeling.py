@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from vqcodec.models.autoencoder import Autoencoder
-from vqcodec.models.config import DEFAULT_EFFORT
+from vqcodec.models.config import DEFAULT_EFFORT, ModelConfig
 
 from ...errors import AudioError, ConfigError
 from ...payloads.plain import ABSENT
@@ -156,9 +156,8 @@ class VqCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
             raise ConfigError(f"expected codes [batch, stage, frame], not {list(audio_codes.shape)}")
         self._check_type()
         mask = audio_scales if padding_mask is None and isinstance(audio_scales, Tensor) else padding_mask
-        sound = (audio_codes != ABSENT).any(1)
-        frames = (sound * torch.arange(1, sound.shape[-1] + 1, device=sound.device)).amax(-1) if sound.numel() else []
-        items = [item[None, :, :count] for item, count in zip(audio_codes, map(int, frames), strict=True)]
+        frames = _frames(audio_codes)
+        items = [item[None, :, :count] for item, count in zip(audio_codes, frames, strict=True)]
         waveforms = decode_items(self.autoencoder, items, texture)
         length = self.config.sizes.num_samples(audio_codes.shape[-1])
         if mask is not None:
@@ -218,7 +217,7 @@ class VqCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
             init.copy_(tensor, values[name])
 
     def _stages(self, bandwidth: float | None, num_quantizers: int | None) -> int:
-        sizes = self.config.sizes
+        sizes: ModelConfig = self.config.sizes
         if bandwidth is not None and num_quantizers is not None:
             raise ConfigError("choose either a bandwidth or a number of quantizers, not both")
         if bandwidth is not None:
@@ -232,6 +231,14 @@ class VqCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
         found = next(self.autoencoder.parameters()).dtype
         if found != torch.float32:
             raise ConfigError(f"the model computes in float32, and its weights were made {found}: call .float()")
+
+
+def _frames(audio_codes: Tensor) -> list[int]:
+    """Frames of each item of codes [batch, stage, frame], without those of -1 at its end."""
+    sound = (audio_codes != ABSENT).any(1)
+    numbers = sound * torch.arange(1, sound.shape[-1] + 1, device=sound.device)
+    frames: list[int] = torch.nn.functional.pad(numbers, (1, 0)).amax(-1).tolist()
+    return frames
 
 
 def _counts(padding_mask: Tensor | None, items: Tensor) -> list[int]:

@@ -104,6 +104,16 @@ def test_without_a_mask_all_is_sound() -> None:
     assert MODEL(waveform).audio_values.shape == waveform.shape
 
 
+def test_items_of_nothing(inputs: dict[str, Tensor]) -> None:
+    mask = inputs["padding_mask"].clone()
+    mask[1] = 0
+    found = MODEL(inputs["input_values"], mask)
+    assert (found.audio_codes[1] == -1).all() and (found.audio_values[1] == 0).all()
+    assert torch.equal(found.audio_codes[2], MODEL.encode(**inputs).audio_codes[2])
+    nothing = MODEL(torch.zeros(2, 1, 0))
+    assert nothing.audio_codes.shape == (2, 4, 0) and nothing.audio_values.shape == (2, 1, 0)
+
+
 @pytest.mark.parametrize("stages", [1, 2, 4])
 def test_bitrates(inputs: dict[str, Tensor], stages: int) -> None:
     expected = batch_of(CODEC, stages)
