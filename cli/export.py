@@ -69,5 +69,7 @@ def _export_to_transformers(name: str | None, folder: Path, force: bool) -> None
 
     logging.disable_progress_bar()  # to write a few files takes no time
     integration.write_folder(checkpoint.load(path), folder)
+    if (card := path.with_suffix(".md")).is_file():
+        (folder / "README.md").write_bytes(card.read_bytes())
     size = sum(file.stat().st_size for file in folder.iterdir())
     say(f"{path.stem} -> {folder}: {size} bytes; AutoModel.from_pretrained({str(folder)!r}, trust_remote_code=True)")

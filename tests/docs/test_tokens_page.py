@@ -46,3 +46,4 @@ def test_the_page_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(tmp_path / "modules")
     assert run(of_transformers, names)["model"].config.num_quantizers == 12
+    assert "attribution" in (tmp_path / "speech_16k_hf" / "README.md").read_text("utf-8")
