@@ -27,7 +27,6 @@ class LanguageModel(nn.Module):
     def __init__(self, vocabulary: Vocabulary, context: int, width: int = 192, layers: int = 4) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.context = context
         self.embed = nn.Embedding(len(vocabulary), width)
         self.place = nn.Parameter(0.02 * torch.randn(context, width))
         layer = nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.0, batch_first=True, norm_first=True)
@@ -55,11 +54,11 @@ class LanguageModel(nn.Module):
 
     @torch.no_grad()
     def generate(self, frames: int, temperature: float = 0.9) -> Tensor:
-        """Draw codes [stage, frame]."""
+        """Draw codes [stage, frame], no more frames than in the crops of training."""
         pad, stages = self.vocabulary.special("pad"), self.vocabulary.num_stages
         tokens = torch.full((1, stages, 1), self.vocabulary.special("begin"))
         for step in range(frames + stages - 1):
-            logits = self(tokens[..., -self.context :])[0, -1] / temperature
+            logits = self(tokens)[0, -1] / temperature
             next_tokens = torch.full((1, stages, 1), pad)
             for stage in range(stages):
                 if stage <= step < stage + frames:
@@ -99,25 +98,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("spoken.wav"), help="sound to write, over an older one")
     parser.add_argument("--model", help="a model that ships, or a .safetensors file")
     parser.add_argument("--stages", type=int, default=4, help="codes of a frame to learn")
-    parser.add_argument("--frames", type=int, default=150, help="frames of a crop")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of crops, and of what it says")
     parser.add_argument("--batch", type=int, default=8, help="crops in a batch")
     parser.add_argument("--steps", type=int, default=500, help="steps of training")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of what it says")
     options = parser.parse_args(arguments)
 
     torch.manual_seed(0)
     codec = Codec.load(options.model or registry.DEFAULT, device="cpu")
     codes = codes_of(codec, options.folder, options.stages)
-    frames = sum(item.shape[-1] for item in codes)
-    print(f"{len(codes)} sounds, {frames / codec.frame_rate / 60:.1f} minutes, {frames * options.stages} codes")
+    count = sum(item.numel() for item in codes)
+    print(f"{len(codes)} sounds, {count / codec.frame_rate / options.stages / 60:.1f} minutes, {count} codes")
 
     vocabulary = Vocabulary(codec.codebook_size, options.stages)
-    model = LanguageModel(vocabulary, context=options.frames + options.stages - 1)
+    samples = round(options.seconds * codec.sample_rate)
+    frames = codec.config.num_frames(samples)
+    model = LanguageModel(vocabulary, context=frames + options.stages - 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for step in range(options.steps):
         for group in optimizer.param_groups:  # a short warm-up, then a straight line to zero
             group["lr"] = 1e-3 * min((step + 1) / 20, 1 - step / options.steps)
-        loss = model.loss(batch_of(codes, options.batch, options.frames, vocabulary))
+        loss = model.loss(batch_of(codes, options.batch, frames, vocabulary))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -126,8 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"step {step}: {loss.item():.3f} nats per code", flush=True)
 
     model.eval()
-    samples = round(options.seconds * codec.sample_rate)
-    spoken = model.generate(codec.config.num_frames(samples))
+    spoken = model.generate(frames)
     audio.write(options.out, codec.decode(spoken[None].numpy())[:, :samples], codec.sample_rate, force=True)
     print(f"{options.out}: {options.seconds:g} s")
 

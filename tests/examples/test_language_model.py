@@ -27,7 +27,7 @@ def example() -> dict[str, Any]:
 def test_it_trains_and_speaks(example: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in range(3):
         soundfile.write(tmp_path / f"{seed}.wav", synthetic.voice(2.0, seed=seed), 16_000)
-    settings = ["--frames", "20", "--stages", "3", "--batch", "2", "--steps", "26", "--seconds", "0.5"]
+    settings = ["--stages", "3", "--batch", "2", "--steps", "26", "--seconds", "0.5"]
     example["main"]([str(tmp_path), "--out", str(tmp_path / "out.wav"), "--model", str(TINY), *settings])
     losses = [float(loss) for loss in re.findall(r"step \d+: (\S+) nats", capsys.readouterr().out)]
     assert len(losses) == 2
@@ -52,6 +52,6 @@ def test_it_looks_into_no_future(example: dict[str, Any]) -> None:
 
 def test_it_says_codes_only(example: dict[str, Any]) -> None:
     vocabulary = Vocabulary(codebook_size=10, num_stages=3)
-    codes = example["LanguageModel"](vocabulary, context=6, width=16, layers=1).generate(9)
+    codes = example["LanguageModel"](vocabulary, context=11, width=16, layers=1).generate(9)
     assert codes.shape == (3, 9)
     assert codes.min() >= 0 and codes.max() < 10
