@@ -1,23 +1,48 @@
-"""`vqcodec export`: a training run -> weights to encode and decode with."""
+"""`vqcodec export`: a training run -> weights to encode and decode with; or a model -> a folder for transformers."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import Force
+from .options import Force, Model
 from .terminal.messages import note, say
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="Folder of a training run.")] = None,
+    target: Annotated[Path | None, typer.Argument(metavar="OUT.safetensors", help="File to write.")] = None,
     best: Annotated[
         bool, typer.Option("--best", help="Take the checkpoint with the best validation score, not the last one.")
     ] = False,
+    transformers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write a model for the package transformers instead, with code that runs without vqcodec.",
+        ),
+    ] = None,
+    model: Model = None,
     force: Force = False,
 ) -> None:
-    """Write the weights of a training run to a file that --model takes."""
+    """Write the weights of a training run to a file that --model takes.
+
+    Or, with --transformers, a model (the one of --model) to a folder that AutoModel.from_pretrained loads with
+    trust_remote_code=True.
+    """
+    if transformers is not None:
+        if run is not None or best:
+            raise typer.BadParameter("--transformers takes a model (--model), not a run")
+        _export_to_transformers(model, transformers, force)
+    elif run is None or target is None:
+        raise typer.BadParameter("name a run and a file to write, or a folder with --transformers")
+    elif model is not None:
+        raise typer.BadParameter("--model goes with --transformers")
+    else:
+        _export_run(run, target, best, force)
+
+
+def _export_run(run: Path, target: Path, best: bool, force: bool) -> None:
     from vqcodec.files import check_output
 
     check_output(target, force)
@@ -25,3 +50,26 @@ def export(
 
     step = checkpoints.export(run, target, best=best, force=force, report=note)
     say(f"{run}, step {step} -> {target}: {target.stat().st_size} bytes; use it with --model {target}")
+
+
+def _export_to_transformers(name: str | None, folder: Path, force: bool) -> None:
+    from vqcodec.errors import VqcodecError
+    from vqcodec.files import check_folder
+    from vqcodec.models import registry
+
+    path = registry.find(name or registry.DEFAULT)
+    check_folder(folder, force)
+    try:
+        from vqcodec.integrations import transformers as integration
+    except ImportError as error:
+        raise VqcodecError(str(error)) from error
+    from transformers.utils import logging
+
+    from vqcodec.models import checkpoint
+
+    logging.disable_progress_bar()  # to write a few files takes no time
+    integration.write_folder(checkpoint.load(path), folder)
+    if (card := path.with_suffix(".md")).is_file():
+        (folder / "README.md").write_bytes(card.read_bytes())
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    say(f"{path.stem} -> {folder}: {size} bytes; AutoModel.from_pretrained({str(folder)!r}, trust_remote_code=True)")

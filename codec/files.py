@@ -230,6 +230,22 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
             raise VqcodecError(f"cannot write {path}: {Path(path).parent} is not a folder")
 
 
+def check_folder(path: str | os.PathLike[str], force: bool = False) -> None:
+    """Raise at once what stands in the way of a folder that several files are written to.
+
+    Raises:
+        VqcodecError: `path` is no folder, lies in none, or holds files already while `force` is false.
+    """
+    with _named_errors(os.fspath(path)):
+        mode = _mode(path)
+        if mode and not stat.S_ISDIR(mode):
+            raise VqcodecError(f"{path} is a file; name a folder to write to")
+        if mode and not force and os.listdir(path):
+            raise VqcodecError(f"{path} holds files already; add --force to overwrite them")
+        if not mode and not os.path.isdir(os.path.dirname(os.path.realpath(path))):
+            raise VqcodecError(f"cannot write {path}: {Path(path).parent} is not a folder")
+
+
 def _mode(path: str | os.PathLike[str]) -> int:
     """The kind of file that `path` is, for the functions of `stat`; 0 if there is none."""
     try:

@@ -301,7 +301,7 @@ def length_of(reader: bitstream.Reader, config: ModelConfig) -> Length:
 
 def held_by(frames: int, config: ModelConfig) -> Length:
     """Tell how much sound so many frames hold whole."""
-    return Length(max(0, frames * config.hop_length - config.delay), config.sample_rate)
+    return Length(config.num_samples(frames), config.sample_rate)
 
 
 def check_frames(frames: int, length: Length, config: ModelConfig, name: str) -> None:

@@ -22,6 +22,9 @@ MAX_EFFORT = 16
 MAX_DELAY = 1 << 20
 """Samples by which the output of a model may lag behind its input, at most."""
 
+BEYOND = 4
+"""How many times lower than the lowest bitrate, or higher than the highest, a wish may be: more is another unit."""
+
 _MAX_NAME_BYTES = 100
 
 _LIMITS = {
@@ -216,6 +219,10 @@ class ModelConfig:
         """Frames of `hop_length` that hold `num_samples` samples whole, the delay included."""
         return -(-(num_samples + self.delay) // self.hop_length)
 
+    def num_samples(self, frames: int) -> int:
+        """Samples that so many frames of `hop_length` hold whole, the delay taken off."""
+        return max(0, frames * self.hop_length - self.delay)
+
     def stages_for(self, bitrate_bps: float) -> int:
         """The number of stages, out of `stage_choices`, whose bitrate is nearest, the lower of two.
 
@@ -226,6 +233,20 @@ class ModelConfig:
         if not 0 < bitrate_bps < math.inf:
             raise ConfigError(f"a bitrate is a positive number of bits per second, not {bitrate_bps}")
         return min(self.stage_choices, key=lambda stages: abs(self.bitrate_of(stages) - bitrate_bps))
+
+    def check_bitrate(self, bitrate_bps: float) -> None:
+        """Refuse a bitrate that is far from all that the model can do.
+
+        Raises:
+            ConfigError: it is less than a quarter of the lowest, or more than four times the highest.
+        """
+        lowest, highest = self.bitrates_bps[0], self.bitrates_bps[-1]
+        if not lowest / BEYOND <= bitrate_bps <= highest * BEYOND:
+            limits = f"{lowest} to {highest} bits a second and channel"
+            raise ConfigError(
+                f"{self.name} encodes at {limits} ({lowest / 1000:g} to {highest / 1000:g} kbit/s),"
+                f" not at {bitrate_bps:.10g}"
+            )
 
     def require_codes(self) -> None:
         """Refuse a model that cannot encode.

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from vqcodec.errors import ConfigError
 
-from . import texture
 from .config import ModelConfig
 from .layers import InverseMDCT, Stream, conv_next_stack, expand
+from .texture import draws, partial_table
 
 DECODING_KEY = 0
 """The key of the noise that files are decoded with; training draws with others."""
@@ -56,7 +56,7 @@ class Decoder(nn.Module):
             self.project_spread = nn.Linear(width, c.spread_bins)
             nn.init.zeros_(self.project_spread.weight)
             nn.init.constant_(self.project_spread.bias, _SPREAD_START)
-            self.register_buffer("noise_table", texture.partial_table(), persistent=False)
+            self.register_buffer("noise_table", partial_table(), persistent=False)
             self.register_buffer("texture_mean", torch.ones(c.spread_bins))
             self.register_buffer("texture_scale", torch.ones(c.spread_bins))
         self.noise_table: Tensor
@@ -95,7 +95,7 @@ class Decoder(nn.Module):
 
     def noise(self, keys: Tensor, first_frame: int, spread: Tensor) -> Tensor:
         """Noise for the frames and coefficients of `spread` [..., bin, frame], for each key: [key, bin, frame]."""
-        return texture.draws(self.noise_table, keys, first_frame, spread.shape[-1], spread.shape[-2])
+        return draws(self.noise_table, keys, first_frame, spread.shape[-1], spread.shape[-2])
 
     def textured(self, coefficients: Coefficients, noise: Tensor, texture: float = 1.0) -> Tensor:
         """Coefficients as decoding draws them, with noise [..., spread_bins, mdct frame]; the shape of the means."""

@@ -17,9 +17,6 @@ DEFAULT_BITRATE_BPS = 3000
 
 BEST_QUALITY = 10.0
 
-BEYOND = 4
-"""How many times lower than the lowest bitrate, or higher than the highest, a wish may be: more is another unit."""
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -119,24 +116,13 @@ def plan_of(
         raise ConfigError("choose either a rate, or a bitrate or a number of stages, not both")
     config.require_codes()
     if rate.bitrate_bps is not None:
-        _check_bitrate(rate.bitrate_bps, config)
+        config.check_bitrate(rate.bitrate_bps)
     if rate.wants_variable and not config.kind.can_vary:
         raise ConfigError(f"the frames of {config.name} ({config.bottleneck}) all have the same number of stages")
     if rate.wants_constant or not (rate.wants_variable or (varies and config.kind.can_vary)):
         return Plan(_constant_stages(rate, config), None, rate.packing)
     target = _target(rate)
     return Plan(_most_stages(target, config), target, rate.packing)
-
-
-def _check_bitrate(bitrate_bps: float, config: ModelConfig) -> None:
-    """Refuse a bitrate that is far from all that the model can do."""
-    lowest, highest = config.bitrates_bps[0], config.bitrates_bps[-1]
-    if not lowest / BEYOND <= bitrate_bps <= highest * BEYOND:
-        limits = f"{lowest} to {highest} bits a second and channel"
-        raise ConfigError(
-            f"{config.name} encodes at {limits} ({lowest / 1000:g} to {highest / 1000:g} kbit/s),"
-            f" not at {bitrate_bps:.10g}"
-        )
 
 
 def _constant_stages(rate: Rate, config: ModelConfig) -> int:

@@ -6,7 +6,7 @@ to the bit. On a GPU items of similar length are computed side by side; a code m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -22,9 +22,8 @@ from .. import audio, checks
 from ..errors import AudioError, ConfigError
 from ..facts import ModelFacts
 from ..payloads.plain import ABSENT
-from ..pipeline import held_by
 from ..rates.plan import plan_of
-from ..stream import MAX_BATCH, StreamDecoder, StreamEncoder
+from .items import decode_items, encode_items, padded
 
 Waveforms: TypeAlias = Tensor | NDArray[Any] | Sequence[Tensor | NDArray[Any]]
 """A padded batch [item, sample] or [item, channel, sample], or a list of items [sample] or [channel, sample]."""
@@ -98,17 +97,13 @@ class BatchCoding(ModelFacts):
         rate = self.sample_rate if sample_rate is None else checks.checked_sample_rate(sample_rate)
         chosen = plan_of(self.config, bitrate_bps, stages, None, varies=False).stages
         items = self._at_our_rate(_items(waveforms, lengths, rate), rate)
-        device, channels = items[0].device, len(items[0])
+        found = encode_items(self.model, items, chosen, effort)
+        frames = [codes.shape[-1] for codes in found]
         sizes = [item.shape[-1] for item in items]
-        frames = [self.config.num_frames(size) if size else 0 for size in sizes]
-        codes = torch.full((len(items), channels, chosen, max(frames)), ABSENT, device=device)
-        for group in self._groups(sizes, channels):
-            rows = _padded([items[index] for index in group]).flatten(0, 1)
-            encoder = StreamEncoder(self.model, len(rows), stages=chosen, effort=effort)
-            found = torch.cat([encoder.push(rows), encoder.flush()], dim=-1)
-            for index, of_item in zip(group, torch.split(found, channels), strict=True):
-                codes[index, ..., : frames[index]] = of_item[..., : frames[index]]
-        return EncodedBatch(codes=codes, num_frames=_whole(frames, device), num_samples=_whole(sizes, device))
+        device = items[0].device
+        return EncodedBatch(
+            codes=padded(found, ABSENT), num_frames=_whole(frames, device), num_samples=_whole(sizes, device)
+        )
 
     def decode_batch(
         self,
@@ -139,19 +134,11 @@ class BatchCoding(ModelFacts):
                 lengths, sizes = codes.num_frames, codes.num_samples.tolist()
             codes = codes.codes
         items = _code_items(codes, lengths)
-        frames = [item.shape[-1] for item in items]
-        sizes = [held_by(count, self.config).num_samples for count in frames] if sizes is None else sizes
-        device, channels = items[0].device, len(items[0])
-        waveforms = torch.zeros(len(items), channels, max(sizes), device=device)
-        for group in self._groups(frames, channels):
-            for stages in {items[index].shape[1] for index in group}:
-                alike = [index for index in group if items[index].shape[1] == stages]
-                rows = _padded([items[index] for index in alike]).flatten(0, 1)
-                decoder = StreamDecoder(self.model, len(rows), texture=texture)
-                found = torch.cat([decoder.push(rows), decoder.flush()], dim=-1)
-                for index, of_item in zip(alike, torch.split(found, channels), strict=True):
-                    waveforms[index, :, : sizes[index]] = of_item[:, : sizes[index]]
-        return DecodedBatch(waveforms=waveforms, num_samples=_whole(sizes, device))
+        found = decode_items(self.model, items, texture)
+        if sizes is None:
+            sizes = [waveform.shape[-1] for waveform in found]
+        waveforms = [waveform[:, :size] for waveform, size in zip(found, sizes, strict=True)]
+        return DecodedBatch(waveforms=padded(waveforms), num_samples=_whole(sizes, items[0].device))
 
     def latents(self, waveform: Tensor, *, gradient: bool = False) -> Tensor:
         """Continuous latents, before any quantizer.
@@ -204,13 +191,6 @@ class BatchCoding(ModelFacts):
     def _place(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _groups(self, sizes: Sequence[int], channels: int) -> Iterator[list[int]]:
-        """Items that are computed together, those of no size left out: one by one on a CPU, else the longest first."""
-        order = [index for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]) if sizes[index]]
-        count = 1 if self._place.type == "cpu" else max(1, MAX_BATCH // channels)
-        for start in range(0, len(order), count):
-            yield order[start : start + count]
-
     def _at_our_rate(self, items: list[Tensor], sample_rate: int) -> list[Tensor]:
         if sample_rate == self.sample_rate:
             return items
@@ -260,12 +240,6 @@ def _cut(items: list[Tensor], lengths: Lengths | None, error: type[Exception]) -
         if not 0 <= count <= item.shape[-1]:
             raise error(f"an item of {item.shape[-1]} cannot have the length {count}")
     return [item[..., :count] for item, count in zip(items, counts.tolist(), strict=True)]
-
-
-def _padded(items: Sequence[Tensor]) -> Tensor:
-    """Items [..., time] side by side [item, ..., time], with zeros behind."""
-    longest = max(item.shape[-1] for item in items)
-    return torch.stack([torch.nn.functional.pad(item, (0, longest - item.shape[-1])) for item in items])
 
 
 def _resampled(item: Tensor, source_rate: int, target_rate: int) -> Tensor:

@@ -11,8 +11,7 @@ from typing import Any
 from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
 from vqcodec.models import registry
-from vqcodec.models.config import DEFAULT_EFFORT
-from vqcodec.rates.plan import BEYOND
+from vqcodec.models.config import BEYOND, DEFAULT_EFFORT
 from vqcodec.rates.target import Packing
 
 from ..metrics import METRICS, missing

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import synthetic
@@ -16,6 +18,7 @@ from vqcodec.errors import AudioError, ConfigError, CorruptFile
 CODEC = Codec.load(Path(__file__).parents[2] / "golden" / "tiny.safetensors", "cpu")
 EXACT = Codec.load(Path(__file__).parents[2] / "golden" / "tiny.safetensors", "cpu", "float32")
 LENGTHS = (1, 319, 320, 5000, 64_001, 16_000, 0, 20_000)
+VOICE = synthetic.voice(5.5, seed=99)
 ITEMS = [torch.from_numpy(synthetic.voice(5.0, seed=seed)[:length]) for seed, length in enumerate(LENGTHS)]
 
 
@@ -65,6 +68,24 @@ def test_random_batches_make_no_difference() -> None:
             assert torch.equal(batch.codes[place, ..., :frames], alone[index].codes[0])
 
 
+@settings(max_examples=15)
+@given(
+    lengths=st.lists(st.one_of(st.integers(1, 1000), st.integers(1, 80_000)), min_size=1, max_size=6),
+    value=st.floats(allow_nan=True, allow_infinity=True, width=32),
+    extra=st.integers(0, 5000),
+    stages=st.integers(1, 4),
+)
+def test_codes_are_those_of_encode_whatever_is_beside(
+    lengths: list[int], value: float, extra: int, stages: int
+) -> None:
+    items = [torch.from_numpy(VOICE[place * 1000 :][:length]) for place, length in enumerate(lengths)]
+    batch = CODEC.encode_batch(padded(items, value, extra), lengths, stages=stages)
+    for index, item in enumerate(items):
+        alone = CODEC.encode(item, stages=stages).codes
+        assert torch.equal(batch.codes[index, ..., : alone.shape[-1]], alone)
+        assert (batch.codes[index, ..., alone.shape[-1] :] == -1).all()
+
+
 def test_the_mask_marks_the_frames() -> None:
     batch = CODEC.encode_batch(ITEMS)
     assert batch.mask.shape == (len(ITEMS), batch.codes.shape[-1])
@@ -75,7 +96,8 @@ def test_the_mask_marks_the_frames() -> None:
 def test_rows_side_by_side_have_the_codes_that_they_have_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a GPU computes them: items of several lengths in the same products."""
     expected = EXACT.encode_batch(ITEMS)
-    monkeypatch.setattr(Codec, "_groups", lambda self, sizes, channels: [[i for i in range(len(sizes)) if sizes[i]]])
+    everything = lambda model, sizes, channels: [[i for i in range(len(sizes)) if sizes[i]]]  # noqa: E731
+    monkeypatch.setattr("vqcodec.tokens.items._groups", everything)
     monkeypatch.setattr("vqcodec.stream._BlockStream._rows_at_once", 16)
     found = EXACT.encode_batch(ITEMS)
     assert torch.equal(found.num_frames, expected.num_frames)

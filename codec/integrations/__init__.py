@@ -1,0 +1,1 @@
+"""vqcodec inside other libraries, each in a package of its own that needs that library."""
