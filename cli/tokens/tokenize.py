@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,7 +30,7 @@ from ..terminal.messages import note, on_terminal, say
 from ..terminal.progress import Update, bar
 
 if TYPE_CHECKING:
-    from vqcodec.recipes.tokenization.job import Job, Outcome
+    from vqcodec.recipes.tokenization.job import Outcome
     from vqcodec.recipes.tokenization.plan import Part
 
 
@@ -93,12 +93,16 @@ def tokenize(
     from vqcodec.recipes.tokenization.job import ALL_FAILED, Job
 
     name = registry.DEFAULT if model is None else model
-    codec = Codec.load(name, device, precision)
+    if engine == "ray":  # this machine only plans; its processor need not be like the others
+        device = "cpu" if device == "auto" else device
+        precision = "float32" if precision == "auto" and device != "cpu" else precision
+    codec = Codec.load(name, "cpu" if engine == "ray" else device, precision)
     kept = plan_of(codec.config, None, choose_stages(codec, bitrate, stages, quiet), None, varies=False).stages
     settings = plan.Settings(codec.fingerprint, codec.precision, kept, effort, form, 60 * part_minutes, part_items)
     made = plan.make(out.absolute(), [path.absolute() for path in inputs], settings)
     if not quiet:
-        say(f"{made.items} items in {len(made.parts)} parts, {_hours(sum(part.audio_s for part in made.parts))} known")
+        known = _hours(sum(part.audio_s for part in made.parts))
+        say(f"items: {made.items}, parts: {len(made.parts)}, audio that the inputs tell of: {known}")
     if plan_only:
         return
     job = Job(made, str(registry.find(name).absolute()), device)
@@ -106,27 +110,22 @@ def tokenize(
     wanted = len(made.parts[chosen[0] :: chosen[1]])
     if len(parts) < wanted and not quiet:
         note(f"going on: {wanted - len(parts)} of {wanted} parts are done already")
-    count = jobs_on(device, jobs)
     with _Progress(parts, quiet) as progress:
-        for outcome in _outcomes(job, parts, count, engine, address, codec.device.type != "cpu", progress):
+        if engine == "ray":
+            from vqcodec.recipes.tokenization import on_ray
+
+            outcomes = on_ray.run(job, parts, jobs, address)
+        else:
+            from vqcodec.recipes.tokenization import local
+
+            outcomes = local.run(job, parts, jobs_on(device, jobs), progress.show)
+        for outcome in outcomes:
             progress.add(outcome)
     failed = job.gather_failures()
     if not quiet:
-        say(f"{progress.parts} parts: {progress}")
+        say(f"parts made: {progress.parts}, {progress}")
     if failed:
-        note(f"{failed} items have no codes; {out / ALL_FAILED} says why")
-
-
-def _outcomes(
-    job: Job, parts: Sequence[Part], jobs: int, engine: str, address: str | None, gpu: bool, progress: _Progress
-) -> Iterator[Outcome]:
-    if engine == "ray":
-        from vqcodec.recipes.tokenization import on_ray
-
-        return on_ray.run(job, parts, jobs, address, gpu)
-    from vqcodec.recipes.tokenization import local
-
-    return local.run(job, parts, jobs, progress.show)
+        note(f"items without codes: {failed}; {out / ALL_FAILED} says why")
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -147,7 +146,7 @@ class _Progress(contextlib.AbstractContextManager["_Progress"]):
         self.parts = 0
         self._audio_s = 0.0
         self._items = 0
-        self._items_left = sum(part.items for part in parts)
+        self._unknown = sum(part.unknown for part in parts)
         self._known_s = sum(part.audio_s for part in parts)
         self._lines = not quiet and not on_terminal()
         self._tenth = 0
@@ -168,7 +167,7 @@ class _Progress(contextlib.AbstractContextManager["_Progress"]):
         self._audio_s += outcome.audio_s
         self._known_s -= outcome.part.audio_s
         self._items += outcome.part.items
-        self._items_left -= outcome.part.items
+        self._unknown -= outcome.part.unknown
         self.show(0.0)
         tenth = int(10 * self._share(0.0))
         if self._lines and tenth > self._tenth:
@@ -195,4 +194,4 @@ class _Progress(contextlib.AbstractContextManager["_Progress"]):
     def _left_s(self, working_s: float) -> float:
         """Seconds of audio that are left; items of unknown length are as long as those before."""
         mean_s = self._audio_s / self._items if self._items else 0.0
-        return max(0.0, max(self._known_s, mean_s * self._items_left) - working_s)
+        return max(0.0, self._known_s + mean_s * self._unknown - working_s)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vqcodec import Codec, audio, pipeline
+from vqcodec.audio import Waveform
 from vqcodec.errors import ConfigError, CorruptFile, ModelMismatch
 from vqcodec.pipeline import Length
 
@@ -62,12 +63,16 @@ def decode_part(codec: Codec, part: Path, folder: Path, format: str, texture: fl
         if target.exists():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        length = Length(facts["num_samples"], codec.sample_rate)
-        decoder = pipeline.decoder_of(codec.model, len(codes), None, texture)
         with audio.Writer(target, codec.sample_rate, len(codes), format=format) as writer:
-            for block in pipeline.decode([codes.astype(np.int64)], decoder, lambda: length, codec.sample_rate):
+            for block in _blocks(codec, codes, facts["num_samples"], texture):
                 writer.write(block)
-        yield length.num_samples / codec.sample_rate
+        yield facts["num_samples"] / codec.sample_rate
+
+
+def _blocks(codec: Codec, codes: Codes, num_samples: int, texture: float) -> Iterator[Waveform]:
+    length = Length(num_samples, codec.sample_rate)
+    decoder = pipeline.decoder_of(codec.model, len(codes), None, texture)
+    return pipeline.decode([codes.astype(np.int64)], decoder, lambda: length, codec.sample_rate)
 
 
 def _check(codec: Codec, facts: Mapping[str, Any], codes: Codes, part: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 from .items import Item
@@ -39,7 +38,7 @@ def item_of(record: Any, folder: str, fallback: str) -> Item:
     facts = described(record)
     return Item(
         source=os.path.join(folder, path),
-        id=facts.pop("id") or PurePosixPath(path).stem or fallback,
+        id=facts.pop("id") or os.path.splitext(os.path.basename(path))[0] or fallback,
         start_s=_seconds(record, OFFSET),
         channel=_channel(record.get("channel")),
         **facts,
@@ -75,7 +74,11 @@ def _path_of_recording(record: Mapping[str, Any]) -> str | None:
 
 
 def _first(record: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((record[name] for name in names if record.get(name) is not None), None)
+    for name in names:
+        value = record.get(name)
+        if value is not None:
+            return value
+    return None
 
 
 def _string(record: Mapping[str, Any], names: Sequence[str]) -> str | None:

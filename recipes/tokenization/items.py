@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -31,8 +32,8 @@ class Item:
 
     def to_line(self) -> str:
         """Write the item as JSON, with an end of line."""
-        values = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
-        return json.dumps(values, separators=(",", ":")) + "\n"
+        values = zip(_NAMES, _values(self), strict=True)
+        return _ENCODER.encode({name: value for name, value in values if value is not None}) + "\n"
 
     @classmethod
     def from_line(cls, line: bytes | str) -> Item:
@@ -44,6 +45,8 @@ class Item:
 
 
 _NAMES = tuple(field.name for field in fields(Item))
+_values = operator.attrgetter(*_NAMES)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def unicode(text: str) -> str:

@@ -52,6 +52,8 @@ class Part(NamedTuple):
     items: int
     audio_s: float
     """Seconds of audio, of the items of which that is known."""
+    unknown: int
+    """Items of which it is not."""
 
     @property
     def name(self) -> str:
@@ -162,7 +164,7 @@ def _state(path: Path) -> list[Any]:
 
 def _cut(items: Iterator[Item], settings: Settings, output: BinaryIO) -> Iterator[Part]:
     """Write the items, and say where each part of them begins."""
-    number = offset = first = count = size = 0
+    number = offset = first = count = size = unknown = 0
     audio_s = 0.0
     for item in items:
         line = item.to_line().encode()
@@ -170,9 +172,10 @@ def _cut(items: Iterator[Item], settings: Settings, output: BinaryIO) -> Iterato
         size += len(line)
         count += 1
         audio_s += item.duration_s or 0.0
+        unknown += item.duration_s is None and item.fault is None
         if count >= settings.part_items or audio_s >= settings.part_s:
-            yield Part(number, offset, first, count, round(audio_s, 3))
+            yield Part(number, offset, first, count, round(audio_s, 3), unknown)
             number, offset, first = number + 1, offset + size, first + count
-            count, size, audio_s = 0, 0, 0.0
+            count, size, unknown, audio_s = 0, 0, 0, 0.0
     if count:
-        yield Part(number, offset, first, count, round(audio_s, 3))
+        yield Part(number, offset, first, count, round(audio_s, 3), unknown)
