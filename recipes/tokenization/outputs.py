@@ -10,16 +10,23 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vqcodec.errors import ConfigError, CorruptFile
 from vqcodec.files import atomic_output
+
+_NPY_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '<u2', 'fortran_order': False, "
+    rb"'shape': \((\d{1,9}), (\d{1,9}), (\d{1,9})\), \} *\n",
+    re.DOTALL,
+)
 
 Codes = NDArray[np.uint16]
 """[channel, stage, frame]"""
@@ -132,11 +139,18 @@ def _write_tar(output: BinaryIO, entries: Sequence[Entry]) -> None:
 def _read_tar(path: Path) -> Iterator[Entry]:
     with tarfile.open(path, "r:") as tar:
         while (member := tar.next()) is not None:
-            codes = _array(tar.extractfile(member))
+            codes = _array(_content(tar, member))
             facts = tar.next()
             if facts is None or facts.name.partition(".")[0] != member.name.partition(".")[0]:
                 raise ValueError(f"{member.name} has no facts")
-            yield json.load(tar.extractfile(facts)), codes  # type: ignore[arg-type]
+            yield json.loads(_content(tar, facts)), codes
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The bytes of a member; what is no plain file, or larger than the tar file, is not read."""
+    if not member.isreg() or member.issparse() or member.size > Path(str(tar.name)).stat().st_size:
+        raise ValueError(f"{member.name} is no plain file")
+    return cast(BinaryIO, tar.extractfile(member)).read()
 
 
 def _write_arrays(folder: Path, entries: Sequence[Entry]) -> None:
@@ -155,21 +169,21 @@ def _read_lines(path: Path) -> Iterator[Entry]:
     with open(path, "rb") as file:
         for line in file:
             facts = json.loads(line)
-            with open(path.with_suffix("") / f"{int(facts['key']):09}.npy", "rb") as codes:
-                yield facts, _array(codes)
+            yield facts, _array((path.with_suffix("") / f"{int(facts['key']):09}.npy").read_bytes())
 
 
 def _npy(codes: Codes) -> bytes:
     content = io.BytesIO()
-    np.lib.format.write_array(content, np.ascontiguousarray(codes), allow_pickle=False)
+    np.lib.format.write_array(content, np.ascontiguousarray(codes, "<u2"), allow_pickle=False)
     return content.getvalue()
 
 
-def _array(file: Any) -> Codes:
-    codes: Codes = np.lib.format.read_array(io.BytesIO(file.read()), allow_pickle=False)
-    if codes.ndim != 3 or codes.dtype != np.uint16:
-        raise ValueError(f"codes are uint16 [channel, stage, frame], not {codes.dtype} {list(codes.shape)}")
-    return codes
+def _array(content: bytes) -> Codes:
+    """Read what `_npy` wrote, and no other kind of array."""
+    header = _NPY_HEADER.match(content)
+    if header is None:
+        raise ValueError("codes are an array uint16 [channel, stage, frame]")
+    return np.frombuffer(content, "<u2", offset=header.end()).reshape(*map(int, header.groups()))
 
 
 def _arrow() -> tuple[Any, Any]:
