@@ -180,7 +180,7 @@ def _sound_of(value: Any, path: str, row: int) -> BinaryIO | str:
     data = value.get("bytes") if isinstance(value, dict) else value
     if isinstance(data, bytes):
         stream = io.BytesIO(data)
-        stream.name = f"{path}, row {row}"  # type: ignore[attr-defined]
+        stream.name = f"{path}, row {row}"
         return stream
     name = value.get("path") if isinstance(value, dict) else None
     if isinstance(name, str) and name:

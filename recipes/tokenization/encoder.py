@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +113,7 @@ class TokenEncoder:
         with contextlib.ExitStack() as stack:
             place = item.place or (0, 0)
             if item.kind == "tar":
-                source: audio.Place = stack.enter_context(Stretch(item.source, *place))  # type: ignore[arg-type]
+                source: audio.Place = stack.enter_context(cast(BinaryIO, Stretch(item.source, *place)))
             elif item.kind == "parquet":
                 source = self._tables.sound(item.source, *place)
             else:

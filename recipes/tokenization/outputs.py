@@ -106,8 +106,8 @@ def _write_table(output: BinaryIO, entries: Sequence[Entry]) -> None:
 def _nested(rows: Sequence[NDArray[np.uint16]]) -> Any:
     """Codes [stage, frame] as an array of lists of lists."""
     pa, _ = _arrow()
-    values = np.concatenate([row.ravel() for row in rows]) if rows else np.zeros(0, np.uint16)
-    frames = np.concatenate([np.full(len(row), row.shape[1]) for row in rows]) if rows else []
+    values = np.concatenate([np.zeros(0, np.uint16), *(row.ravel() for row in rows)])
+    frames = [row.shape[1] for row in rows for _ in row]
     inner = pa.ListArray.from_arrays(_offsets(frames), pa.array(values, pa.uint16()))
     return pa.ListArray.from_arrays(_offsets([len(row) for row in rows]), inner)
 

@@ -194,5 +194,5 @@ def test_a_stretch_of_a_file_is_read_as_sound(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"before" + wav() + b"behind")
     with Stretch(str(path), 6, len(wav())) as stretch:
-        waveform, rate = audio.read(stretch)  # type: ignore[arg-type]
+        waveform, rate = audio.read(stretch)
     assert (waveform.shape, rate) == ((1, 8000), 16_000)
