@@ -12,8 +12,8 @@ from typing import IO
 
 from vqcodec import audio
 from vqcodec.errors import AudioError, ConfigError
-from vqcodec.recipes.data import corpora
 
+from ..data import corpora
 from . import containers, fields
 from .items import Item
 

@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from vqcodec.errors import VqcodecError
-from vqcodec.recipes.parallel import interruptions_wait, one_thread_each, worker_died
 
+from ..parallel import interruptions_wait, one_thread_each, worker_died
 from .job import Job, Outcome
 from .plan import Part
 
@@ -97,8 +97,11 @@ def _give(worker: _Worker, left: Iterator[Part], busy: dict[Connection, _Worker]
     worker.audio_s = 0.0
     if part is None:
         del busy[worker.pipe]
-    else:
+        return
+    try:
         worker.pipe.send(part)
+    except OSError:
+        raise worker_died() from None
 
 
 def _heard(worker: _Worker) -> Outcome | float:
