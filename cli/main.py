@@ -22,6 +22,8 @@ from .play import play
 from .prepare import prepare
 from .quantizers import quantizers
 from .terminal import messages, streams
+from .tokens.detokenize import detokenize
+from .tokens.tokenize import tokenize
 from .train import train
 from .train_context import train_context
 
@@ -60,6 +62,8 @@ app = typer.Typer(
 app.command()(encode)
 app.command()(decode)
 app.command()(info)
+app.command()(tokenize)
+app.command()(detokenize)
 app.command()(models)
 app.command()(peel)
 app.command()(play)

@@ -34,18 +34,33 @@ def pool(processes: int, finish: bool = True) -> Iterator[ProcessPoolExecutor]:
     Raises:
         VqcodecError: a process died, which ends the body.
     """
+    try:
+        context = multiprocessing.get_context("spawn")
+        with (
+            one_thread_each(),
+            ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(finish,)) as executor,
+        ):
+            yield executor
+    except BrokenProcessPool:
+        raise worker_died() from None
+
+
+def worker_died() -> VqcodecError:
+    """The error for a worker process that died."""
+    return VqcodecError(
+        "a worker process died, most likely for lack of memory; what was done is kept:"
+        " give the same command again, with fewer --jobs"
+    )
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes that start in the body compute on one thread each."""
     variables = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)  # read by libraries as they are loaded, in the workers
     try:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(finish,)) as executor:
-            yield executor
-    except BrokenProcessPool:
-        raise VqcodecError(
-            "a worker process died, most likely for lack of memory; what was done is kept:"
-            " give the same command again, with fewer --jobs"
-        ) from None
+        yield
     finally:
         for name, value in before.items():
             if value is None:

@@ -33,6 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "training.adversary": {"training.losses"},
     "training": {"training.losses", "training.adversary", "data", "metrics"},
     "context": {"data"},
+    "tokenization": {"data"},
     "evaluation.systems": set(),
     "evaluation": {"evaluation.systems", "metrics", "reporting"},
     "listening": {"evaluation", "reporting"},

@@ -1,0 +1,1 @@
+"""The commands between corpora and the codes that language models read."""

@@ -1,0 +1,1 @@
+"""A corpus of any size -> codes for language models, part by part, and back to sound."""
