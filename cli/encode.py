@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
+from vqcodec.models.config import DEFAULT_EFFORT
 from vqcodec.rates.target import Packing, RateMode
 
 from .conversion.outcomes import Outcome
 from .conversion.places import VQ, Conversion, Conversions, Plan
 from .options import (
     Device,
+    Effort,
     Force,
     Jobs,
     MaxBitrate,
@@ -105,12 +106,7 @@ def encode(
         Packing | None,
         typer.Option(help="Whether codes are packed by what is expected; they are where the bitrate varies."),
     ] = None,
-    effort: Annotated[
-        int,
-        typer.Option(
-            min=1, max=MAX_EFFORT, help=f"How hard to search for the best codes: 1 is fastest, {MAX_EFFORT} is best."
-        ),
-    ] = DEFAULT_EFFORT,
+    effort: Effort = DEFAULT_EFFORT,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a file that is cut short, instead of a note.")
     ] = False,

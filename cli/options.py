@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from vqcodec.models.config import MAX_EFFORT
+
 from .terminal.messages import note
 
 if TYPE_CHECKING:
@@ -40,6 +42,12 @@ Stages: TypeAlias = Annotated[
 ]
 Model: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME|PATH", help="A model that ships, or a .safetensors file.")
+]
+Effort: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        min=1, max=MAX_EFFORT, help=f"How hard to search for the best codes: 1 is fastest, {MAX_EFFORT} is best."
+    ),
 ]
 Device: TypeAlias = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")]
 Precision: TypeAlias = Annotated[

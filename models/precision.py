@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vqcodec.errors import ConfigError
 
+from . import processor
 from .autoencoder import Autoencoder
 from .layers import CausalConv1d, ConvNeXtBlock, Stream, causal_windows
 
@@ -31,7 +32,7 @@ def chosen(precision: str, device: torch.device) -> Literal["float32", "bfloat16
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"the precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
-    if precision == "bfloat16" or (precision == "auto" and device.type == "cpu" and _processor_is_fast()):
+    if precision == "bfloat16" or (precision == "auto" and device.type == "cpu" and processor.has_any(_INSTRUCTIONS)):
         return "bfloat16"
     return "float32"
 
@@ -81,10 +82,3 @@ class _CausalConv1d(nn.Module):
     def forward(self, x: Tensor, stream: Stream) -> Tensor:
         y: Tensor = self._product(causal_windows(self, x, stream, self._size, self._stride))
         return y
-
-
-def _processor_is_fast() -> bool:
-    if not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    known = torch.cpu.get_capabilities()
-    return any(known.get(name, False) for name in _INSTRUCTIONS)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..decode import Texture
 from ..options import Device, Model, Precision, Quiet, Threads, use_threads
 from ..terminal.messages import say
 from ..terminal.progress import bar
@@ -18,9 +19,7 @@ def detokenize(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the sound files.")],
     format: Annotated[str, typer.Option(metavar="wav|flac|opus|...", help="Of the sound files.")] = "wav",
-    texture: Annotated[
-        float, typer.Option(min=0, max=1, help="How much of what the codes leave open is drawn at random.")
-    ] = 1.0,
+    texture: Texture = 1.0,
     model: Model = None,
     device: Device = "auto",
     precision: Precision = "auto",

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
+from vqcodec.models.config import DEFAULT_EFFORT
 
 from ..options import (
     Bitrate,
     Device,
+    Effort,
     Jobs,
     Model,
     Precision,
@@ -50,9 +51,7 @@ def tokenize(
     ] = "parquet",
     bitrate: Bitrate = None,
     stages: Stages = None,
-    effort: Annotated[
-        int, typer.Option(min=1, max=MAX_EFFORT, help="How hard to search for the best codes.")
-    ] = DEFAULT_EFFORT,
+    effort: Effort = DEFAULT_EFFORT,
     part_minutes: Annotated[
         float, typer.Option(metavar="M", min=0.01, help="Minutes of audio after which a part is full.")
     ] = 60.0,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .. import processor
 from .integer import NARROW, WIDE, Multiplier, Product, Whole, in_float32
 
 _INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
@@ -28,10 +29,7 @@ _REST = (1 << _REST_BITS) - 1
 @functools.cache
 def multiplier() -> Multiplier | None:
     """The multiplier by int8 instructions; None on a processor that has none, or does not compute exactly with them."""
-    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    if any(known.get(name, False) for name in _INSTRUCTIONS) and _is_exact():
-        return multiply
-    return None
+    return multiply if processor.has_any(_INSTRUCTIONS) and _is_exact() else None
 
 
 def multiply(weight: NDArray[np.int8], factor: float, largest: int) -> Product:
