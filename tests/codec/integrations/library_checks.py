@@ -36,6 +36,7 @@ def common(name: str) -> Any:
     for absent, values in ABSENT.items():
         module = sys.modules.setdefault(f"{PACKAGE}.{absent}", types.ModuleType(absent))
         vars(module).update(values)
+    (Path(os.environ["TRANSFORMERS_SOURCE"]) / "tests" / "__init__.py").touch()  # another one that is left out
     return importlib.import_module(f"{PACKAGE}.{name}")
 
 
