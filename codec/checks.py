@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vqcodec.models import registry
 from vqcodec.models.config import ModelConfig
@@ -16,6 +14,10 @@ from vqcodec.models.config import ModelConfig
 from .audio.waveform import from_pcm
 from .errors import AudioError, ConfigError, CorruptFile, ModelMismatch
 from .header import MAX_SAMPLES_PER_S, SOURCE_RATES, Header
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 MAX_CHANNELS = 255
 
@@ -29,6 +31,8 @@ def checked_device(name: str) -> torch.device:
     Raises:
         ConfigError: it cannot be used.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -70,12 +74,17 @@ def checked_codes(codes: object) -> NDArray[Any] | Tensor:
     """Return bare codes as an array, numpy or torch as they were, or raise TypeError if they are no array at all."""
     wanted = "decode takes what encode returned, a .vq file (bytes, path or open file) or codes (numpy or torch)"
     values = _array(codes, wanted)
-    return codes if isinstance(codes, Tensor) else values
+    return codes if is_tensor(codes) else values
+
+
+def is_tensor(thing: object) -> TypeGuard[Tensor]:
+    """Tell whether this is a tensor of torch, which need not be there for that."""
+    return hasattr(thing, "detach") and hasattr(thing, "numpy")
 
 
 def _array(thing: object, wanted: str) -> NDArray[Any]:
     """Return a numpy or torch array as a numpy array; raise TypeError for what is none."""
-    if isinstance(thing, Tensor):
+    if is_tensor(thing):
         values: NDArray[Any] = thing.detach().cpu().numpy()
         return values
     if not hasattr(thing, "__array__"):

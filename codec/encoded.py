@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from . import bitstream
+from .checks import is_tensor
 from .errors import ConfigError, VqcodecError
 from .files import atomic_output
 from .packets import read_packets, regrouped
@@ -20,6 +20,8 @@ from .payloads import codings
 from .payloads.plain import ABSENT
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .payloads.context import ContextCoder
 
 
@@ -126,7 +128,7 @@ class Encoded:
             ModelMismatch: it is needed, but not given, and none ships.
         """
         file = io.BytesIO()
-        codes = self.codes.cpu().numpy() if isinstance(self.codes, Tensor) else self.codes
+        codes = self.codes.cpu().numpy() if is_tensor(self.codes) else self.codes
         writer = bitstream.Writer(file, self.header)
         parts = list(regrouped([codes], self.header))
         payloads = codings.of_header(self.header, coder).encode(parts)

@@ -8,25 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.models.autoencoder import Autoencoder
-
 from . import pipeline
 from .bitstream import Header, Packet
+from .coding.engine import Engine
 from .packets import regrouped
 from .payloads import codings
 from .payloads.codings import Codes, Coding
 from .payloads.context import ContextCoder
 from .pipeline import Counter
-from .rates.candidates import CandidateEncoder
 from .rates.control import RateControl
 from .rates.plan import Plan
-from .stream import StreamEncoder
 
 
 def packets(
     count: Counter,
     waveforms: Iterable[NDArray[Any]],
-    model: Autoencoder,
+    engine: Engine,
     header: Header,
     context: ContextCoder | None,
     plan: Plan,
@@ -37,7 +34,7 @@ def packets(
     Args:
         count: counts the samples of the waveforms as they pass.
         waveforms: parts of the sound [channel, sample], in their order, at the source rate of the header.
-        model: that the header names.
+        engine: of the model that the header names.
         header: of the file.
         context: the model's context model, if it has any.
         plan: for the bitrate.
@@ -48,18 +45,18 @@ def packets(
     """
     coding, sound = codings.of_header(header, context), count.all_of(waveforms)
     if plan.target is None:
-        yield from _constant(sound, model, header, coding, effort)
+        yield from _constant(sound, engine, header, coding, effort)
     else:
-        encoder = CandidateEncoder(model, header.channels, stages=header.stages, effort=effort)
-        control = RateControl(header, coding, plan.target, model.config.delay)
+        encoder = engine.candidates(header.channels, header.stages, effort)
+        control = RateControl(header, coding, plan.target, engine.config.delay)
         parts = pipeline.encode(sound, header.source_sample_rate, encoder)
         yield from control.packets(parts, lambda: count.seconds)
 
 
 def _constant(
-    sound: Iterable[NDArray[Any]], model: Autoencoder, header: Header, coding: Coding, effort: int
+    sound: Iterable[NDArray[Any]], engine: Engine, header: Header, coding: Coding, effort: int
 ) -> Iterator[tuple[Packet, Codes]]:
-    encoder = StreamEncoder(model, header.channels, stages=header.stages, effort=effort)
+    encoder = engine.encoder(header.channels, header.stages, effort)
     parts = pipeline.encode(sound, header.source_sample_rate, encoder)
     for codes in regrouped(parts, header):
         [payload] = coding.encode([codes])

@@ -1,11 +1,8 @@
-"""What a codec says of its model."""
+"""What a codec says of its model. Imports no torch."""
 
 from __future__ import annotations
 
-import torch
-
 from vqcodec.models import registry
-from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
 
 from . import bitstream
@@ -15,24 +12,18 @@ from .payloads.plain import PLAIN
 class ModelFacts:
     """Sizes and bitrates of a model, as properties of what works with it."""
 
-    model: Autoencoder
     fingerprint: str
     """SHA-256 of what decoding depends on, as 64 hexadecimal digits; a `.vq` file holds the first 16."""
 
     def __repr__(self) -> str:
         rates = " to ".join(f"{bps / 1000:g}" for bps in sorted({*self.bitrates[:1], *self.bitrates[-1:]}))
         codes = f"{rates} kbit/s" if rates else "no codes"
-        return f"<{type(self).__name__} {self.name}: {self.sample_rate} Hz, {codes}, on {self.device}>"
-
-    @property
-    def device(self) -> torch.device:
-        """The device that the model computes on."""
-        return next(self.model.parameters()).device
+        return f"<{type(self).__name__} {self.name}: {self.sample_rate} Hz, {codes}{self._place()}>"
 
     @property
     def config(self) -> ModelConfig:
         """The sizes of the model."""
-        return self.model.config
+        raise NotImplementedError
 
     @property
     def name(self) -> str:
@@ -114,3 +105,7 @@ class ModelFacts:
             payload_coding=payload_coding,
             kind=self.config.bottleneck,
         )
+
+    def _place(self) -> str:
+        """For display: where the model computes, behind a comma."""
+        return ""

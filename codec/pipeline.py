@@ -13,16 +13,15 @@ from typing import Any, BinaryIO, TypeAlias, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import ModelConfig
 
 from . import audio, bitstream, files
 from .audio import Place, is_file_name
 from .checks import check_channels
+from .coding.engine import BLOCK_FRAMES, Engine, FrameDecoder, FrameStream
 from .errors import AudioError, CorruptFile, ModelMismatch
 from .packets import read_packets
 from .payloads.codings import Coding
-from .stream import BLOCK_FRAMES, StreamDecoder, StreamEncoder
 
 Progress: TypeAlias = Callable[[float], None]
 """A function that is called now and then with the seconds of audio that are done."""
@@ -194,13 +193,13 @@ def size_of(place: Place) -> int:
     return Path(place).stat().st_size if is_file_name(place) else 0
 
 
-def decoder_of(model: Autoencoder, channels: int, stages: int | None, texture: float) -> StreamDecoder:
+def decoder_of(engine: Engine, channels: int, stages: int | None, texture: float) -> FrameDecoder:
     """Begin a stream for a file, in smaller blocks where many channels make them large; errors as `StreamDecoder`."""
-    frames = max(1, min(BLOCK_FRAMES, BLOCK_SAMPLES // (model.config.hop_length * channels)))
-    return StreamDecoder(model, channels, stages=stages, block_frames=frames, texture=texture)
+    frames = max(1, min(BLOCK_FRAMES, BLOCK_SAMPLES // (engine.config.hop_length * channels)))
+    return engine.decoder(channels, stages, frames, texture)
 
 
-def encode(blocks: Iterable[NDArray[Any]], sample_rate: int, encoder: StreamEncoder) -> Iterator[Any]:
+def encode(blocks: Iterable[NDArray[Any]], sample_rate: int, encoder: FrameStream) -> Iterator[Any]:
     """Encode waveforms [channel, sample] at `sample_rate` (Hz) to what the encoder returns."""
     resampler = audio.Resampler(sample_rate, encoder.config.sample_rate, encoder.channels)
     for block in blocks:
@@ -210,7 +209,7 @@ def encode(blocks: Iterable[NDArray[Any]], sample_rate: int, encoder: StreamEnco
 
 
 def decode(
-    parts: Iterable[NDArray[np.int64]], decoder: StreamDecoder, length: Callable[[], Length], sample_rate: int
+    parts: Iterable[NDArray[np.int64]], decoder: FrameDecoder, length: Callable[[], Length], sample_rate: int
 ) -> Iterator[NDArray[np.float32]]:
     """Decode codes [channel, stage, frame] to waveforms [channel, sample] at `sample_rate` (Hz), cut to the `length`.
 
@@ -235,7 +234,7 @@ def decode(
 
 
 def _rest(
-    held: NDArray[np.int64] | None, decoder: StreamDecoder, resampler: audio.Resampler
+    held: NDArray[np.int64] | None, decoder: FrameDecoder, resampler: audio.Resampler
 ) -> Iterator[NDArray[np.float32]]:
     """Decode the last codes, and take out what decoder and resampler still hold."""
     if held is not None:

@@ -17,11 +17,9 @@ from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import DEFAULT_EFFORT, MAX_EFFORT
 from vqcodec.models.layers import Stream
 
+from .coding.engine import BLOCK_FRAMES
 from .errors import AudioError, ConfigError, CorruptFile
 from .payloads.plain import ABSENT
-
-BLOCK_FRAMES = 200
-"""Frames that are computed at once by default: fast, and still small in memory."""
 
 MAX_BATCH = 16
 """Channels that a GPU computes at once. A CPU gains nothing by it and takes them one by one."""
@@ -306,7 +304,7 @@ def soft_limit(waveform: Tensor) -> Tensor:
     """
     room = 1 - LIMITED_FROM
     limited = LIMITED_FROM + room * torch.tanh((waveform.abs() - LIMITED_FROM) / room)
-    return torch.where(waveform.abs() > LIMITED_FROM, limited.copysign(waveform), waveform)
+    return torch.where(waveform.abs() > LIMITED_FROM, limited * waveform.sign(), waveform)
 
 
 def _in_range(name: str, value: int, high: int | None) -> int:

@@ -88,7 +88,7 @@ class ConvNeXtBlock(nn.Module):
         dimension would copy them, and its gradient is slower.
         """
         conv = self.depthwise
-        if x.shape[1] - self.left <= _FEW_FRAMES:
+        if not torch.compiler.is_exporting() and x.shape[1] - self.left <= _FEW_FRAMES:
             y = (x.unfold(1, self.left + 1, 1) * conv.weight.squeeze(1)).sum(-1)
             return y if conv.bias is None else y + conv.bias
         image = x.unsqueeze(2).permute(0, 3, 1, 2)  # [batch, width, left + frame, 1]

@@ -21,18 +21,18 @@ _BIN_STEP = 0x9E3779B9
 """2^32 over the golden ratio: neighbouring coefficients begin far apart."""
 
 
-def draws(table: Tensor, keys: Tensor, first_frame: int, frames: int, bins: int) -> Tensor:
+def draws(table: Tensor, keys: Tensor, first_frame: int | Tensor, frames: int, bins: int) -> Tensor:
     """Draws from a table at random [key, bin, frame].
 
     Args:
         table: values, all as likely [2^TABLE_BITS]; see `partial_table`.
         keys: whole numbers below 2^31, int64 [key]: each is a stream of noise of its own. Its device is the result's.
-        first_frame: number of the first frame in the stream.
+        first_frame: number of the first frame in the stream; a tensor [] in a graph that is traced.
         frames: how many.
         bins: coefficients in a frame.
     """
     device = keys.device
-    frame = torch.arange(first_frame, first_frame + frames, device=device)
+    frame = first_frame + torch.arange(frames, device=device)
     frame_hash = _mix((_mix(keys)[:, None] + frame) & _MASK)  # [key, frame]
     offset = torch.arange(bins, device=device)[:, None] * _BIN_STEP
     hashes = _mix((frame_hash[:, None] + offset) & _MASK)  # [key, bin, frame]

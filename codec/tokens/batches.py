@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.config import DEFAULT_EFFORT
 from vqcodec.models.layers import Stream
 
@@ -65,6 +66,7 @@ class DecodedBatch:
 class BatchCoding(ModelFacts):
     """The methods of `Codec` for batches."""
 
+    model: Autoencoder
     precision: str
 
     def encode_batch(

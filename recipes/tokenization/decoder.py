@@ -71,7 +71,7 @@ def decode_part(codec: Codec, part: Path, folder: Path, format: str, texture: fl
 
 def _blocks(codec: Codec, codes: Codes, num_samples: int, texture: float) -> Iterator[Waveform]:
     length = Length(num_samples, codec.sample_rate)
-    decoder = pipeline.decoder_of(codec.model, len(codes), None, texture)
+    decoder = pipeline.decoder_of(codec.engine, len(codes), None, texture)
     return pipeline.decode([codes.astype(np.int64)], decoder, lambda: length, codec.sample_rate)
 
 
