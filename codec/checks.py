@@ -77,6 +77,11 @@ def checked_codes(codes: object) -> NDArray[Any] | Tensor:
     return codes if is_tensor(codes) else values
 
 
+def as_array(values: NDArray[Any] | Tensor) -> NDArray[Any]:
+    """Return an array, numpy or torch, as one of numpy."""
+    return values.detach().cpu().numpy() if is_tensor(values) else np.asarray(values)
+
+
 def is_tensor(thing: object) -> TypeGuard[Tensor]:
     """Tell whether this is a tensor of torch, which need not be there for that."""
     return hasattr(thing, "detach") and hasattr(thing, "numpy")

@@ -146,5 +146,5 @@ class Codec(SoundCoding, BatchCoding):
             self.model, channels, stages=stages, block_frames=block_frames, num_samples=num_samples, texture=texture
         )
 
-    def _place(self) -> str:
+    def _where(self) -> str:
         return f", on {self.device}"

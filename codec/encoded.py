@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import bitstream
-from .checks import is_tensor
+from .checks import as_array
 from .errors import ConfigError, VqcodecError
 from .files import atomic_output
 from .packets import read_packets, regrouped
@@ -128,7 +128,7 @@ class Encoded:
             ModelMismatch: it is needed, but not given, and none ships.
         """
         file = io.BytesIO()
-        codes = self.codes.cpu().numpy() if is_tensor(self.codes) else self.codes
+        codes = as_array(self.codes)
         writer = bitstream.Writer(file, self.header)
         parts = list(regrouped([codes], self.header))
         payloads = codings.of_header(self.header, coder).encode(parts)

@@ -18,7 +18,7 @@ class ModelFacts:
     def __repr__(self) -> str:
         rates = " to ".join(f"{bps / 1000:g}" for bps in sorted({*self.bitrates[:1], *self.bitrates[-1:]}))
         codes = f"{rates} kbit/s" if rates else "no codes"
-        return f"<{type(self).__name__} {self.name}: {self.sample_rate} Hz, {codes}{self._place()}>"
+        return f"<{type(self).__name__} {self.name}: {self.sample_rate} Hz, {codes}{self._where()}>"
 
     @property
     def config(self) -> ModelConfig:
@@ -106,6 +106,6 @@ class ModelFacts:
             kind=self.config.bottleneck,
         )
 
-    def _place(self) -> str:
+    def _where(self) -> str:
         """For display: where the model computes, behind a comma."""
         return ""

@@ -87,7 +87,7 @@ class SoundCoding(ModelFacts):
         waveform = checks.checked_waveform(audio)
         source_rate = self.sample_rate if sample_rate is None else checks.checked_sample_rate(sample_rate)
         encoded = self._encode([waveform], source_rate, len(waveform), plan, effort)
-        return replace(encoded, codes=self._like(audio, encoded.codes))
+        return replace(encoded, codes=self._like(audio, checks.as_array(encoded.codes)))
 
     def decode(
         self,
@@ -137,7 +137,7 @@ class SoundCoding(ModelFacts):
         output_rate = self._output_rate(sample_rate, source_rate)
         checks.check_kept(stages, codes.shape[1])
         decoder = pipeline.decoder_of(self.engine, codes.shape[0], stages, texture)
-        plain = codes.cpu().numpy() if checks.is_tensor(codes) else codes
+        plain = checks.as_array(codes)
         waveform = np.concatenate(list(pipeline.decode([plain], decoder, lambda: length, output_rate)), axis=-1)
         return self._like(codes, waveform)
 

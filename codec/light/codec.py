@@ -82,7 +82,7 @@ class Codec(SoundCoding):
         self._folder = Path(folder)
         info = registry.describe(self._folder / CODES)
         self.fingerprint, self.decodes = info.fingerprint, info.decodes
-        self.engine = LightEngine(self._folder, threads)
+        self.engine: LightEngine = LightEngine(self._folder, threads)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], threads: int = 1) -> Codec:

@@ -94,7 +94,8 @@ class LightCandidates(_Blocks):
     def _encode(self, x: Waveform, last: bool = False) -> Any:
         hop, stages = self.config.hop_length, len(self._books)
         nothing = Candidates(
-            np.zeros((self.channels, stages + 1, stages, 0), np.uint16), np.zeros((self.channels, stages + 1, 0))
+            np.zeros((self.channels, stages + 1, stages, 0), np.uint16),
+            np.zeros((self.channels, stages + 1, 0), np.float32),
         )
         blocks = self._blocks(x, self.block_frames * hop, last)
         return self._result(Candidates.joined([nothing, *(self._block(block) for block in blocks)]))

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from vqcodec.codec import Codec, Encoded
+from vqcodec.coding.engine import BLOCK_FRAMES
 from vqcodec.models.config import DEFAULT_EFFORT
 from vqcodec.models.layers import Stream
-from vqcodec.stream import BLOCK_FRAMES
 
 from .measurement import Figure, figure
 from .subject import Bitrate

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from vqcodec import audio
 from vqcodec.codec import Codec
+from vqcodec.coding.engine import BLOCK_FRAMES
 from vqcodec.errors import AudioError, ConfigError
 from vqcodec.files import atomic_output
 from vqcodec.models.allotment import allot_mean
 from vqcodec.models.layers import Stream
-from vqcodec.stream import BLOCK_FRAMES
 
 from ..data import corpora
 from ..data.corpora import Recording

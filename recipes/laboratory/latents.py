@@ -17,10 +17,10 @@ from torch import Tensor
 
 from vqcodec import audio
 from vqcodec.codec import Codec
+from vqcodec.coding.engine import BLOCK_FRAMES
 from vqcodec.errors import AudioError, CorruptFile
 from vqcodec.files import atomic_output
 from vqcodec.models.layers import Stream
-from vqcodec.stream import BLOCK_FRAMES
 
 from ..data.corpora import Recording
 
