@@ -1,4 +1,4 @@
-"""A network with all its sins, in simulated time: loss, delay, jitter, reordering, duplicates, outages. Needs no torch."""
+"""A network with all its sins, in simulated time: loss, delay, jitter, wrong order, duplicates, outages. No torch."""
 
 from __future__ import annotations
 

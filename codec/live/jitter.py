@@ -1,7 +1,7 @@
 """The jitter buffer: frames that arrive as the network likes -> one frame whenever the loudspeaker asks for it.
 
-How late a frame may come is decided by how late the last packets came. Playing goes on one frame a call; where it should
-be later, a frame is put in, and where it could be earlier, one is left out, if possible where nobody speaks. A
+How late a frame may come is decided by how late the last packets came. Playing goes on one frame a call; where it
+should be later, a frame is put in, and where it could be earlier, one is left out, if possible where nobody speaks. A
 difference between the clocks of both sides is followed in the same way. Needs no torch, and is told the time.
 """
 
@@ -24,10 +24,10 @@ _SPARE_S = 0.002
 _SHRINK_IN_SILENCE = 1.5
 _SHRINK_IN_SPEECH = 4.0
 """Frames by which playing is later than it need be before one is left out."""
-_REST_FRAMES = 25
+_REST_FRAMES = 12
 """Frames between two that are left out while somebody speaks."""
-_STRAY_PACKETS = 8
-"""So many packets in a row from quite another time, and the stream begins anew."""
+_STRAY_S = 0.5
+"""If for so long all packets are from quite another time, the stream begins anew."""
 
 
 class Kind(enum.Enum):
@@ -103,7 +103,7 @@ class JitterBuffer:
         self._next: int | None = None
         self._silent = True
         self._wanted = 0.0
-        self._strays = 0
+        self._strays_since: float | None = None
         self._rest = 0
         self._redundancy_s = 0.0
         self._late_packets.clear()
@@ -133,8 +133,10 @@ class JitterBuffer:
         if not self._next - self._most_frames <= first < self._next + 2 * self._most_frames:
             self._stray(first, packet, now)
             return
-        self._strays = 0
-        self._late_packets.append(now - first * self.frame_s)
+        self._strays_since = None
+        late = now - first * self.frame_s
+        if late <= min(self._late_packets, default=late) + self.most_s:  # what is later cannot be waited for
+            self._late_packets.append(late)
         self._redundancy_s = packet.back * self.frame_s
         if self.fixed_s is None:
             self._plan()
@@ -168,8 +170,9 @@ class JitterBuffer:
     def _stray(self, first: int, packet: FramePacket, now: float) -> None:
         """Drop a packet from quite another time, or begin anew if that is the time by now."""
         self.counts.strayed += 1
-        self._strays += 1
-        if self._strays >= _STRAY_PACKETS:
+        if self._strays_since is None:
+            self._strays_since = now
+        elif now - self._strays_since >= _STRAY_S:
             self.restart()
             self.put(first, packet, now)
 

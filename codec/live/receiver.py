@@ -9,12 +9,10 @@ from .jitter import JitterBuffer, Slot
 from .payload import PayloadFormat
 from .reports import LossCounter
 from .rtp import SEQUENCE_BITS, TIMESTAMP_BITS, RtpHeader, parse, unwrapped
-from .window import ReplayWindow
+from .window import SIZE, ReplayWindow
 
 _PATIENCE_S = 2.0
 """Silence of the network after which another source may take over."""
-_REFUSED_IN_A_ROW = 16
-"""So many repeated packets of a source in a row, and its numbers are taken to have begun anew."""
 _JITTER_SHARE = 1 / 16
 """Share of each packet in the running mean of the jitter (RFC 3550, section 6.4.1)."""
 
@@ -28,9 +26,9 @@ class PacketCounts:
     malformed: int = 0
     """Datagrams that are no packets of this format."""
     repeated: int = 0
-    """Packets that came before, or so late that nobody can tell."""
+    """Packets that came before."""
     strange: int = 0
-    """Packets of another source than the one that is heard."""
+    """Packets of another source than the one that is heard, or with numbers far from its others."""
     bytes: int = 0
     """Bytes of good packets, their headers counted."""
 
@@ -63,7 +61,7 @@ class Receiver:
         self._timestamp = self._origin = 0
         self._transit: float | None = None
         self._heard = 0.0
-        self._refused = 0
+        self._after_jump: int | None = None
 
     def put(self, datagram: bytes, now: float) -> bool:
         """Take a datagram, and tell whether it was a good packet; others are counted and dropped.
@@ -85,11 +83,19 @@ class Receiver:
                 return False
             self._begin(header)
             first = self._frame_number(header)
-        sequence = unwrapped(header.sequence, self._window.highest or header.sequence, SEQUENCE_BITS)
+        highest = self._window.highest
+        sequence = unwrapped(header.sequence, header.sequence if highest is None else highest, SEQUENCE_BITS)
+        if self._is_far(sequence):
+            believed = sequence == self._after_jump
+            self._after_jump = sequence + 1
+            if not believed:
+                self.counts.strange += 1
+                return False
+            self._begin(header)
+            first, sequence = 0, header.sequence
         if not self._window.is_new(sequence):
-            self._refuse()
+            self.counts.repeated += 1
             return False
-        self._refused = 0
         self._window.see(sequence)
         self.losses.see(sequence)
         self._heard = now
@@ -111,16 +117,14 @@ class Receiver:
         self.losses = LossCounter()
         self._timestamp = self._origin = header.timestamp
         self._transit = None
-        self._refused = 0
+        self._after_jump = None
         self.jitter_s = 0.0
         self.jitter.restart()
 
-    def _refuse(self) -> None:
-        """Drop a packet that came before; if nothing else comes, listen to whoever sends next."""
-        self.counts.repeated += 1
-        self._refused += 1
-        if self._refused >= _REFUSED_IN_A_ROW:
-            self.ssrc = None
+    def _is_far(self, sequence: int) -> bool:
+        """Whether a packet's number is far from all others of its source: only a second such one is believed (A.1)."""
+        highest = self._window.highest
+        return highest is not None and abs(sequence - highest) >= SIZE
 
     def _frame_number(self, header: RtpHeader) -> int:
         """Number of the packet's first frame, counted from the first packet of the source.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..audio.waveform import Waveform
+from ..audio.waveform import Waveform, checked
 from ..codec import Codec
 from ..errors import ConfigError
 from ..rates.plan import DEFAULT_BITRATE_BPS
@@ -62,7 +62,7 @@ class Sender:
         Raises:
             AudioError: the waveform has another shape or type, or a sample is NaN or infinite.
         """
-        waiting = np.concatenate([self._waiting, waveform], axis=1)
+        waiting = np.concatenate([self._waiting, checked(waveform, 1)], axis=1)
         whole = waiting.shape[1] // self._hop * self._hop
         self._waiting = waiting[:, whole:]
         datagrams = []
