@@ -46,7 +46,7 @@ class Packetizer:
         self.frames, self.redundancy = frames, redundancy
         self.ssrc = secrets.randbits(32) if ssrc is None else ssrc
         self._noise_frames = max(1, round(NOISE_INTERVAL_S * frame_rate))
-        self._sequence = secrets.randbits(SEQUENCE_BITS)
+        self._sequence = secrets.randbits(SEQUENCE_BITS - 1)  # RFC 3711: the first wrap is far away
         self._timestamp = secrets.randbits(TIMESTAMP_BITS)
         self._pending: list[Codes] = []
         self._sent: deque[Codes | None] = deque(maxlen=(_LONGEST + 1) * MAX_FRAMES)

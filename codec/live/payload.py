@@ -37,6 +37,20 @@ class Redundancy(NamedTuple):
 NO_REDUNDANCY = Redundancy(0, 0)
 REDUNDANCIES = (NO_REDUNDANCY, Redundancy(1, 1), Redundancy(2, 1), Redundancy(4, 1), Redundancy(1, 2))
 """All that payload types can say, in the order of their numbers."""
+
+
+def parse_redundancy(text: str) -> Redundancy:
+    """Read a redundancy as it is written: "none", or packets back x stages, "1x1".
+
+    Raises:
+        ConfigError: there is no such redundancy.
+    """
+    known = {str(one): one for one in REDUNDANCIES}
+    if text not in known:
+        raise ConfigError(f"redundancy is one of {', '.join(known)}, not {text!r}")
+    return known[text]
+
+
 NOISE_TYPE = FIRST_DYNAMIC + MAX_FRAMES * len(REDUNDANCIES)
 """Payload type of a frame of background noise: what follows is silence, until the next packet."""
 

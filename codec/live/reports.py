@@ -14,7 +14,7 @@ from .payload import NO_REDUNDANCY, Redundancy
 REPORT_BYTES = 32
 INTERVAL_S = 1.0
 """How often a receiver reports."""
-RECEIVER_REPORT = 201
+RECEIVER_REPORT, GOODBYE = 201, 203
 _FIRST_BYTE = 0x81  # version 2, one block
 _WORDS = REPORT_BYTES // 4 - 1
 _LAYOUT = struct.Struct(">BBHIIIIIII")
@@ -48,7 +48,17 @@ class ReceiverReport:
 
 def is_report(datagram: bytes) -> bool:
     """Whether a datagram is for `parse_report` rather than for a `Receiver`."""
-    return len(datagram) > 1 and datagram[1] == RECEIVER_REPORT
+    return datagram[1:2] == bytes([RECEIVER_REPORT])
+
+
+def is_goodbye(datagram: bytes) -> bool:
+    """Whether a datagram says that its sender hangs up (RTCP BYE)."""
+    return datagram[1:2] == bytes([GOODBYE])
+
+
+def goodbye(ssrc: int) -> bytes:
+    """The 8 bytes by which a source hangs up."""
+    return struct.pack(">BBHI", _FIRST_BYTE, GOODBYE, 1, ssrc)
 
 
 def parse_report(datagram: bytes) -> ReceiverReport:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vqcodec.errors import ConfigError
-from vqcodec.live.payload import NO_REDUNDANCY, REDUNDANCIES, Redundancy
+from vqcodec.live.payload import NO_REDUNDANCY, Redundancy, parse_redundancy
 from vqcodec.models import registry
 
 from .systems import System, Unavailable
@@ -33,11 +32,7 @@ def parse_redundancies(text: str) -> list[Redundancy]:
     Raises:
         ConfigError: there is no such redundancy.
     """
-    known = {str(one): one for one in REDUNDANCIES}
-    for name in (names := [part.strip() for part in text.split(",")]):
-        if name not in known:
-            raise ConfigError(f"redundancy is one of {', '.join(known)}, not {name!r}")
-    return [known[name] for name in names]
+    return [parse_redundancy(part.strip()) for part in text.split(",")]
 
 
 def ours_under_loss(model: str, bitrates_bps: Sequence[float], plan: LossPlan) -> list[LiveVqcodec]:
