@@ -26,7 +26,10 @@ def model(conceals: bool = False) -> Autoencoder:
     torch.manual_seed(0)
     sizes = {"latent_dim": 4, "encoder_width": 8, "encoder_blocks": 1, "decoder_width": 8, "decoder_blocks": 1}
     config = ModelConfig(name="live", num_stages=4, codebook_size=250, decoder_conceals=conceals, **sizes)
-    return Autoencoder(config).eval()
+    made = Autoencoder(config).eval()
+    for book in made.quantizer.books:
+        book.vectors.data.normal_(0, 0.3)
+    return made
 
 
 def codec(conceals: bool = False) -> Codec:
