@@ -45,8 +45,14 @@ def call_of(codec: Codec, manner: Manner) -> Call:
 
     adapts = manner.redundancy == AUTO
     redundancy = NO_REDUNDANCY if adapts else parse_redundancy(manner.redundancy)
-    settings = {"target_bps": 1000 * manner.bitrate_kbps, "frames": manner.frames, "redundancy": redundancy}
-    return Call(codec, Sender(codec, silence=not manner.always, **settings), adapts)
+    sender = Sender(
+        codec,
+        target_bps=1000 * manner.bitrate_kbps,
+        frames=manner.frames,
+        redundancy=redundancy,
+        silence=not manner.always,
+    )
+    return Call(codec, sender, adapts)
 
 
 def hold(codec: Codec, call: Call, manner: Manner, connect: Callable[[], Line]) -> None:

@@ -56,7 +56,8 @@ class FrameDecoder:
         """Return the samples of a frame's time [1, sample], `ModelConfig.delay` samples late in all."""
         latent = self._latent(slot)
         waveform = soft_limit(self._model.decoder(latent, self._stream, self._texture)[:, 0])
-        return waveform.cpu().numpy()  # type: ignore[no-any-return]
+        played: Waveform = waveform.cpu().numpy()
+        return played
 
     def _latent(self, slot: Slot) -> Tensor:
         """The latent of a frame [1, dim, 1]."""

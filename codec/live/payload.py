@@ -70,7 +70,7 @@ class FramePacket:
     @property
     def frames(self) -> int:
         """Number of frames, the redundant ones not counted."""
-        return self.codes.shape[1]
+        return int(self.codes.shape[1])
 
     @property
     def back(self) -> int:

@@ -50,11 +50,13 @@ class Sealer:
             self._reports += 1
             clear = datagram[:REPORT_HEADER_BYTES]
             nonce = _nonce(_REPORT, self._reports - 1)
-            return clear + self._cipher.encrypt(nonce, datagram[REPORT_HEADER_BYTES:], clear + counter) + counter
+            rest: bytes = self._cipher.encrypt(nonce, datagram[REPORT_HEADER_BYTES:], clear + counter)
+            return clear + rest + counter
         short = _sequence_of(datagram)
         self._sequence = short if self._sequence is None else unwrapped(short, self._sequence, SEQUENCE_BITS)
         clear = datagram[:HEADER_BYTES]
-        return clear + self._cipher.encrypt(_nonce(_SPEECH, self._sequence), datagram[HEADER_BYTES:], clear)
+        rest = self._cipher.encrypt(_nonce(_SPEECH, self._sequence), datagram[HEADER_BYTES:], clear)
+        return clear + rest
 
 
 class Opener:
