@@ -30,14 +30,15 @@ def display(quiet: bool) -> Iterator[Shown]:
     from rich.console import Console
     from rich.live import Live
 
-    renewed = 0.0
+    renewed, sent = time.monotonic(), 0
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
 
         def show(call: Call, line: Line) -> None:
-            nonlocal renewed
-            if time.monotonic() - renewed >= _REFRESH_S:
-                renewed = time.monotonic()
-                live.update(_table(call, line), refresh=True)
+            nonlocal renewed, sent
+            if (passed := time.monotonic() - renewed) >= _REFRESH_S:
+                renewed += passed
+                before, sent = sent, call.figures().sent_bytes
+                live.update(table(call, line, 8 * (sent - before) / passed), refresh=True)
 
         yield show
 
@@ -53,17 +54,18 @@ def summarise(call: Call, line: Line, seconds: float, why: str) -> None:
     )
 
 
-def _table(call: Call, line: Line) -> Table:
+def table(call: Call, line: Line, sent_bps: float) -> Table:
+    """Levels, rate, loss and delay of a call as they are now, with the rate at which this side sends."""
     from rich.table import Table
 
     found, jitter = call.figures(), call.receiver.jitter.counts
-    table = Table.grid(padding=(0, 2))
-    table.add_row("spoken", _bar(found.spoken_db), f"{found.sent_packets} packets, redundancy {found.redundancy}")
-    table.add_row("heard", _bar(found.heard_db), f"{found.received_packets} packets, {found.lost_packets} lost")
-    table.add_row("delay", f"{1000 * found.delay_s:.0f} ms", f"jitter {1000 * found.jitter_s:.0f} ms")
-    table.add_row("loss", f"{100 * found.loss_share:.0f} % there", f"{jitter.recovered} recovered, {jitter.lost} not")
-    table.add_row("dropped", f"{found.dropped_packets}", f"{line.strangers} of strangers; Ctrl-C hangs up")
-    return table
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("spoken", _bar(found.spoken_db), f"{sent_bps / 1000:.1f} kbit/s, redundancy {found.redundancy}")
+    rows.add_row("heard", _bar(found.heard_db), f"{found.received_packets} packets, {found.lost_packets} lost")
+    rows.add_row("delay", f"{1000 * found.delay_s:.0f} ms", f"jitter {1000 * found.jitter_s:.0f} ms")
+    rows.add_row("loss", f"{100 * found.loss_share:.0f} % there", f"{jitter.recovered} recovered, {jitter.lost} not")
+    rows.add_row("dropped", f"{found.dropped_packets}", f"{line.strangers} of strangers; Ctrl-C hangs up")
+    return rows
 
 
 def _bar(level_db: float) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Device, Force, MeanBitrate, Model, Precision, Quiet, Threads, use_threads
+from ..options import Bitrate, Device, Force, Model, Precision, Quiet, Threads, use_threads
 from ..terminal.messages import note, show
 from .options import Always, Frames, In, KeyFile, Out, Plain, Port, Redundancy, key_of
 
@@ -19,7 +19,7 @@ def listen(
     key_file: KeyFile = None,
     plain: Plain = False,
     new_key: Annotated[bool, typer.Option("--new-key", help="Print a new key, and do nothing else.")] = False,
-    bitrate: MeanBitrate = 3.0,
+    bitrate: Bitrate = 3.0,
     frames: Frames = 1,
     redundancy: Redundancy = "auto",
     always: Always = False,

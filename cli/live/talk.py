@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Device, Force, MeanBitrate, Model, Precision, Quiet, Threads, use_threads
+from ..options import Bitrate, Device, Force, Model, Precision, Quiet, Threads, use_threads
 from .options import Always, Frames, In, KeyFile, Out, Plain, Port, Redundancy, key_of
 
 
@@ -17,7 +17,7 @@ def talk(
     port: Port = 5004,
     key_file: KeyFile = None,
     plain: Plain = False,
-    bitrate: MeanBitrate = 3.0,
+    bitrate: Bitrate = 3.0,
     frames: Frames = 1,
     redundancy: Redundancy = "auto",
     always: Always = False,

@@ -139,7 +139,8 @@ def converse(call: Call, line: Line, source: Source, sink: Sink, shown: Callable
         sink: given one.
         shown: called after each frame.
     """
-    start = heard = time.monotonic()
+    start = time.monotonic()
+    heard = None if line.keys is None else start  # plain RTP may well go one way only
     ticks, end = 0, float("inf")
     try:
         while True:
@@ -152,7 +153,7 @@ def converse(call: Call, line: Line, source: Source, sink: Sink, shown: Callable
                 return "the sound has ended"
             if now > end:
                 return "the other side has hung up"
-            if now - heard > GONE_S:
+            if heard is not None and now - heard > GONE_S:
                 return "the other side is gone"
             for datagram in call.push(block, now):
                 line.send(datagram)
