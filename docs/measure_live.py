@@ -1,4 +1,4 @@
-"""The measurements of docs/LIVE.md: `python docs/measure_live.py delay`, `hour` or `hostile`."""
+"""The measurements of docs/LIVE.md: `python docs/measure_live.py delay`, `hour`, `hostile` or `forged`."""
 
 from __future__ import annotations
 
@@ -75,6 +75,33 @@ def hostile(packets: int = 1_000_000) -> None:
         if sent // 250_000 > (sent - len(some)) // 250_000:
             print(f"{sent} packets, {number} of them good, {time.process_time() - start:.1f} s, {memory_mb()} MB")
     print(f"at most {most} frames\n{one.counts}\n{one.jitter.counts}")
+
+
+def forged(packets: int = 1_000_000) -> None:
+    """The same to a call that is encrypted: what gets through must be the good packets, each once."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from lives import damaged, datagram
+
+    from vqcodec.errors import CorruptFile
+    from vqcodec.live.calls.secure import Opener, Sealer
+
+    sealer, opener, random, known, opened, number = Sealer(bytes(32)), Opener(bytes(32)), Random(1), [], 0, 0
+    start = time.process_time()
+    for count in range(int(packets)):
+        if count % 25 == 0:
+            plain = datagram(number)
+            data = sealer.seal(plain)
+            known, number = [*known, data][-200:], number + 1
+        else:
+            data, plain = random.choice(known), b""
+            data = damaged(data, random) if count % 5 else data
+        try:
+            assert opener.open(data) == plain
+            opened += 1
+        except CorruptFile:
+            assert not plain
+    print(f"{opened} of {number} good packets opened, {time.process_time() - start:.1f} s, {memory_mb()} MB")
+    print(opener.counts)
 
 
 class Clicks:
@@ -167,4 +194,4 @@ def delay(seconds: float = 10.0) -> None:
 
 
 if __name__ == "__main__":
-    {"delay": delay, "hour": hour, "hostile": hostile}[sys.argv[1]](*map(float, sys.argv[2:]))
+    {"delay": delay, "hour": hour, "hostile": hostile, "forged": forged}[sys.argv[1]](*map(float, sys.argv[2:]))
