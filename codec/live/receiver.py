@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..errors import CorruptFile
 from .jitter import JitterBuffer, Slot
 from .payload import PayloadFormat
-from .reports import LossCounter
+from .reports import LossCounter, ReceiverReport
 from .rtp import SEQUENCE_BITS, TIMESTAMP_BITS, RtpHeader, parse, unwrapped
 from .window import SIZE, ReplayWindow
 
@@ -105,6 +105,21 @@ class Receiver:
         self._measure_jitter(now - first / self.frame_rate)
         self.jitter.put(first, packet, now)
         return True
+
+    def report(self, sender_ssrc: int) -> bytes:
+        """What there is to say to the other side since the last report.
+
+        Args:
+            sender_ssrc: of the stream that this side sends.
+        """
+        return ReceiverReport(
+            sender_ssrc=sender_ssrc,
+            ssrc=self.ssrc or 0,
+            loss_share=self.losses.share_since_last(),
+            lost=self.losses.lost,
+            highest=self.losses.highest,
+            jitter=round(self.jitter_s * self.hop_length * self.frame_rate),
+        ).to_bytes()
 
     def pull(self, now: float) -> Slot:
         """Return what is to be played in the next frame's time; silence before the first packet."""

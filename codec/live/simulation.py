@@ -12,7 +12,7 @@ from .jitter import JitterBuffer, Slot
 from .packets import Packetizer
 from .payload import Codes, PayloadFormat
 from .receiver import Receiver
-from .reports import INTERVAL_S, ReceiverReport, RedundancyChoice, is_report, parse_report
+from .reports import INTERVAL_S, RedundancyChoice, is_report, parse_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,18 +31,6 @@ class Side:
     def true(self, local: float) -> float:
         """The time when this side's clock shows another."""
         return local / (1 + self.clock_ppm * 1e-6)
-
-    def report(self) -> bytes:
-        """What it has to say of the stream that it receives."""
-        receiver = self.receiver
-        return ReceiverReport(
-            sender_ssrc=self.packetizer.ssrc,
-            ssrc=receiver.ssrc or 0,
-            loss_share=receiver.losses.share_since_last(),
-            lost=receiver.losses.lost,
-            highest=receiver.losses.highest,
-            jitter=round(receiver.jitter_s * receiver.hop_length * receiver.frame_rate),
-        ).to_bytes()
 
     def take(self, datagram: bytes, now: float) -> None:
         """Take what came from the other side; a report on the loss changes the redundancy."""
@@ -89,7 +77,7 @@ def simulate(
             channels[who].send(datagram, now)
         if now - reported[who] >= INTERVAL_S:
             reported[who] = now
-            channels[who].send(one.report(), now)
+            channels[who].send(one.receiver.report(one.packetizer.ssrc), now)
         for arrived, datagram in channels[1 - who].receive(now):
             one.take(datagram, one.local(arrived))
         heard(who, now, one.receiver.pull(one.local(now)))

@@ -14,7 +14,6 @@ from ..jitter import JitterBuffer
 from ..receiver import Receiver
 from ..reports import (
     INTERVAL_S,
-    ReceiverReport,
     RedundancyChoice,
     goodbye,
     is_goodbye,
@@ -83,7 +82,7 @@ class Call:
         self._figures.sent_bytes += sum(map(len, datagrams))
         if self.receiver.ssrc is not None and now - self._reported >= INTERVAL_S:
             self._reported = now
-            datagrams.append(self._report())
+            datagrams.append(self.receiver.report(self.sender.packetizer.ssrc))
         return datagrams
 
     def put(self, datagram: bytes, now: float) -> bool:
@@ -125,17 +124,6 @@ class Call:
         figures.delay_s, figures.jitter_s = receiver.jitter.delay_s, receiver.jitter_s
         figures.redundancy = str(self.sender.packetizer.redundancy)
         return figures
-
-    def _report(self) -> bytes:
-        receiver = self.receiver
-        return ReceiverReport(
-            sender_ssrc=self.sender.packetizer.ssrc,
-            ssrc=receiver.ssrc or 0,
-            loss_share=receiver.losses.share_since_last(),
-            lost=receiver.losses.lost,
-            highest=receiver.losses.highest,
-            jitter=round(receiver.jitter_s * self.codec.sample_rate),
-        ).to_bytes()
 
 
 def _level_db(block: Waveform) -> float:
