@@ -17,6 +17,7 @@ from .terminal.tables import show_narrow, show_results
 
 if TYPE_CHECKING:
     from vqcodec.recipes.evaluation.store import Evaluation
+    from vqcodec.recipes.evaluation.under_loss import LossPlan
     from vqcodec.recipes.statistics import Interval
 
 FEATURED = 6
@@ -71,6 +72,24 @@ def evaluate(
         str | None,
         typer.Option("--scores", metavar="NAME,...", help="Which scores; by default all that are installed."),
     ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT[:MS],...",
+            help="Send packets of 20 ms over a network that loses so many, at random or in gaps of so many ms: 5,10:60."
+            " Of the baselines only opus takes part, with its in-band redundancy.",
+        ),
+    ] = None,
+    loss_trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Lose the packets that a text file says: 0 arrives, 1 is lost."),
+    ] = None,
+    redundancy: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND,...", help="With --loss: codes that travel twice, none or packets back x stages, 1x1."
+        ),
+    ] = "none,1x1",
     jobs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Worker processes; by default one for each core.")
     ] = None,
@@ -114,6 +133,7 @@ def evaluate(
         effort=effort,
         baselines=baseline or [],
         scores=[name.strip() for name in scores.split(",")] if scores else [],
+        loss=_losses(loss, loss_trace, redundancy),
     )
     html.check_packages()
     for text in comparison.facts.notes:
@@ -128,6 +148,15 @@ def evaluate(
         )
     _show(found, wide)
     _write(found, listen, keep_audio)
+
+
+def _losses(losses: str | None, trace: Path | None, redundancies: str) -> LossPlan | None:
+    """What to lose and what to do against it; None for nothing."""
+    from vqcodec.recipes.evaluation.systems.lossy import parse_losses, read_trace
+    from vqcodec.recipes.evaluation.under_loss import LossPlan, parse_redundancies
+
+    found = [*(parse_losses(losses) if losses else []), *([read_trace(trace)] if trace else [])]
+    return LossPlan(losses=found, redundancies=parse_redundancies(redundancies)) if found else None
 
 
 def _modes(names: list[str] | None) -> list[str]:

@@ -16,6 +16,8 @@ from .encode import encode
 from .eval import evaluate
 from .export import export
 from .info import info
+from .live.listen import listen
+from .live.talk import talk
 from .models import models
 from .peel import peel
 from .play import play
@@ -67,6 +69,8 @@ app.command()(detokenize)
 app.command()(models)
 app.command()(peel)
 app.command()(play)
+app.command()(listen)
+app.command()(talk)
 app.command()(prepare)
 app.command()(train)
 app.command("train-context")(train_context)

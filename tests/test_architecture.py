@@ -35,7 +35,8 @@ ROOMS: dict[str, set[str]] = {
     "context": {"data"},
     "tokenization": {"data"},
     "evaluation.systems": set(),
-    "evaluation": {"evaluation.systems", "metrics", "reporting"},
+    "evaluation.systems.lossy": {"evaluation.systems"},
+    "evaluation": {"evaluation.systems", "evaluation.systems.lossy", "metrics", "reporting"},
     "listening": {"evaluation", "reporting"},
     "laboratory": {"data", "metrics", "reporting"},
 }

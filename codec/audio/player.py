@@ -23,7 +23,7 @@ def play(blocks: Iterable[Waveform], sample_rate: int, channels: int) -> None:
     Raises:
         AudioError: sounddevice is not installed, or no device takes the sound.
     """
-    sounddevice = _sounddevice()
+    sounddevice = load_sounddevice()
     try:
         with sounddevice.OutputStream(samplerate=sample_rate, channels=channels, dtype="float32") as stream:
             for block in blocks:
@@ -34,7 +34,12 @@ def play(blocks: Iterable[Waveform], sample_rate: int, channels: int) -> None:
         raise AudioError(f"{problem}; is there a sound device? `vqcodec decode` writes a file instead") from error
 
 
-def _sounddevice() -> Any:
+def load_sounddevice() -> Any:
+    """Import sounddevice.
+
+    Raises:
+        AudioError: it is not installed, or PortAudio is not.
+    """
     try:
         import sounddevice
     except ImportError as error:

@@ -19,6 +19,7 @@ from . import systems
 from .results import SystemFacts
 from .store import REFERENCE, RunFacts
 from .systems import System, Vqcodec
+from .under_loss import LossPlan, others_under_loss, ours_under_loss
 
 ALL = "all"
 """The baseline that stands for every codec whose tools are installed, at its usual rates."""
@@ -52,6 +53,7 @@ def compare(
     effort: int = DEFAULT_EFFORT,
     baselines: Sequence[str] = (),
     scores: Sequence[str] = (),
+    loss: LossPlan | None = None,
 ) -> Comparison:
     """Compare models, other codecs and the unprocessed sound at the sample rate of the first model.
 
@@ -64,6 +66,7 @@ def compare(
         baselines: as `vqcodec.recipes.evaluation.systems.parse` takes them, or "all".
         scores: names in `METRICS`; empty for all whose packages are installed. Those that the first model was not
             trained on come first.
+        loss: try the models, and Opus of the baselines, over a network that loses packets; bitrates are constant then.
 
     Raises:
         AudioError: there is no sound file.
@@ -73,8 +76,14 @@ def compare(
     files = find(folders)
     main = registry.describe(registry.find(models[0]))
     metrics, notes = _metrics(scores, main)
-    ours = [_ours(model, bitrates_bps, effort, mode) for model in models for mode in modes]
-    others, skipped = _others([REFERENCE, *baselines])
+    ours: list[Sequence[System]]
+    if loss is None:
+        ours = [_ours(model, bitrates_bps, effort, mode) for model in models for mode in modes]
+        others, skipped = _others([REFERENCE, *baselines])
+    else:
+        ours = [ours_under_loss(model, bitrates_bps, loss) for model in models]
+        others, skipped = others_under_loss(baselines, loss)
+        others = [*_others([REFERENCE])[0], *others]
     everything = _without_repetition([*others[:1], *itertools.chain(*ours), *others[1:]])
     facts = RunFacts(
         sample_rate=main.config.sample_rate,
@@ -82,7 +91,7 @@ def compare(
         systems=tuple(facts_of(system) for system in everything),
         files={name: path.stat().st_size for name, path in files.items()},
         model=_facts_of_model(main, effort),
-        codes_of=ours[0][-1].name,
+        codes_of=ours[0][-1].name if loss is None else None,
         notes=(*notes, *skipped),
     )
     return Comparison(files=files, systems=everything, facts=facts)

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from lives import model as small_model
 from typer.testing import CliRunner, Result
 
 from synthetic import voice
 from vqcodec.cli.main import app
 from vqcodec.cli.terminal.tables import show_narrow
+from vqcodec.models import checkpoint
 
 MODEL = Path(__file__).parents[1] / "golden" / "tiny.safetensors"
 LISTENERS = {"ann": 0.0, "bob": 4.0}
@@ -179,3 +181,21 @@ def test_silence_has_scores_where_they_are_defined(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert [sorted(one["scores"]) for one in summary["systems"]] == [["lsd"], ["lsd"]]
     assert any("si_sdr: undefined for 1 of 1" in note for note in summary["notes"])
+
+
+def test_under_loss(recordings: Path, tmp_path: Path) -> None:
+    needs_reports()
+    model = tmp_path / "small.safetensors"
+    checkpoint.save(model, small_model(), {"steps": 1}, ["00" * 32], ["pesq_wb"])
+    trace = tmp_path / "trace.txt"
+    trace.write_text("0001")
+    options = ("--model", model, "--bitrates", "1.2", "--scores", "lsd", "--baseline", "speex", "--jobs", 1)
+    losses = ("--loss", "10,5:60", "--loss-trace", trace, "--redundancy", "none,2x1")
+    result = run("--data", recordings, "--out", tmp_path / "report", *options, *losses)
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text(encoding="utf-8"))
+    names = [one["system"]["name"] for one in summary["systems"]]
+    assert len(names) == 1 + 3 * 2 and names[1].startswith("live_small-1.2-loss10")
+    assert "only opus" in result.stderr
+    assert "lost after trace.txt" in result.stdout
+    for wrong in (("--loss", "x"), ("--loss-trace", tmp_path / "missing"), ("--loss", "5", "--redundancy", "9x9")):
+        run("--data", recordings, "--out", tmp_path / "other", *options, *wrong, code=1)

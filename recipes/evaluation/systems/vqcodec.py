@@ -51,7 +51,7 @@ class Vqcodec(System):
     model: str = registry.DEFAULT
 
     def __post_init__(self) -> None:
-        plan_of(_info(self.model).config, None, None, self._rate, varies=True)
+        plan_of(info_of(self.model).config, None, None, self._rate, varies=True)
 
     @property
     def rate_kbps(self) -> float:
@@ -59,19 +59,18 @@ class Vqcodec(System):
         if self.stages is None:
             assert self.kbps is not None
             return self.kbps
-        return _info(self.model).config.bitrate_of(self.stages) / 1000
+        return info_of(self.model).config.bitrate_of(self.stages) / 1000
 
     @property
     def name(self) -> str:
         """As in `System`; models other than the default one are named by their file."""
-        path = _info(self.model).path
-        default = registry.DEFAULT in registry.names() and path == registry.find(registry.DEFAULT)
-        model = "" if default else "_" + re.sub(r"[^\w.]+", "_", path.stem)
-        return "-".join([f"vqcodec{model}", f"{self.rate_kbps:g}", *(word.replace(" ", "") for word in self._manner)])
+        return "-".join(
+            [f"vqcodec{label_of(self.model)}", f"{self.rate_kbps:g}", *(word.replace(" ", "") for word in self._manner)]
+        )
 
     @property
     def codec(self) -> str:
-        return ", ".join([f"vqcodec {_info(self.model).name}", *self._manner])
+        return ", ".join([f"vqcodec {info_of(self.model).name}", *self._manner])
 
     @property
     def _manner(self) -> list[str]:
@@ -94,13 +93,13 @@ class Vqcodec(System):
 
     @property
     def version(self) -> str:
-        info = _info(self.model)
+        info = info_of(self.model)
         return f"{info.name} {info.fingerprint[:12]}"
 
     def run(self, waveform: Signal, sample_rate: int, folder: Path) -> Coded:
         from vqcodec.codec import Encoded
 
-        codec = _codec(self.model)
+        codec = codec_of(self.model)
         sound, coded, decoded = folder / "in.wav", folder / "coded.vq", folder / "out.wav"
         audio.write(sound, checked(waveform)[None], sample_rate, subtype="FLOAT")
         start = time.process_time()
@@ -119,12 +118,21 @@ class Vqcodec(System):
 
 
 @functools.cache
-def _info(model: str) -> registry.ModelInfo:
+def info_of(model: str) -> registry.ModelInfo:
+    """Describe a model, by its name or path."""
     return registry.describe(registry.find(model))
 
 
 @functools.cache
-def _codec(model: str) -> Codec:
+def codec_of(model: str) -> Codec:
+    """Load a model, once in a process."""
     from vqcodec.codec import Codec
 
     return Codec.load(model, device="cpu")
+
+
+def label_of(model: str) -> str:
+    """What a model adds to the name of a system: nothing if it is the default one, else its file's name."""
+    path = info_of(model).path
+    default = registry.DEFAULT in registry.names() and path == registry.find(registry.DEFAULT)
+    return "" if default else "_" + re.sub(r"[^\w.]+", "_", path.stem)

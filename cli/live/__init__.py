@@ -1,0 +1,1 @@
+"""`vqcodec listen` and `vqcodec talk`."""
