@@ -15,6 +15,11 @@ from .decode import decode
 from .encode import encode
 from .eval import evaluate
 from .export import export
+from .generation.continue_ import continue_
+from .generation.infill import infill
+from .generation.sample import sample
+from .generation.score import score
+from .generation.train_prior import train_prior
 from .info import info
 from .models import models
 from .peel import peel
@@ -70,6 +75,11 @@ app.command()(play)
 app.command()(prepare)
 app.command()(train)
 app.command("train-context")(train_context)
+app.command("train-prior")(train_prior)
+app.command()(sample)
+app.command("continue")(continue_)
+app.command()(infill)
+app.command()(score)
 app.command()(export)
 app.command("eval")(evaluate)
 app.command()(bench)
