@@ -16,7 +16,7 @@ from ..terminal.progress import Update, bar
 if TYPE_CHECKING:
     from vqcodec.recipes.prior.likelihood import Bits
 
-STEPS = 2000
+STEPS = 900
 STAGES = 4
 
 

@@ -85,9 +85,8 @@ class Draws:
         """
         drawn = self._draw(self.sampling.probabilities(logits))
         if self.sampling.repetition_share < 1:
-            repeated = (recent == drawn[:, None]).sum(
-                1
-            ) > self.sampling.repetition_share * self.sampling.repetition_frames
+            most = self.sampling.repetition_share * self.sampling.repetition_frames
+            repeated = (recent == drawn[:, None]).sum(1) > most
             drawn = torch.where(repeated, self._draw(torch.softmax(logits, 1)), drawn)
         return drawn
 

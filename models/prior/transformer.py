@@ -97,7 +97,7 @@ class TransformerPrior(Prior):
         Returns:
             [item, slot, stage, code]
         """
-        items, slots, width = hidden.shape
+        items, slots = hidden.shape[:2]
         stages = codes.shape[1]
         x = self.stage_in.before(self.tables(codes)) + self.depth_in(hidden).unsqueeze(2) + self.stages[:stages]
         x = x.flatten(0, 1)

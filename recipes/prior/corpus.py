@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +22,8 @@ from .transcripts import Transcripts
 EFFORT = 1
 """Width of the search for codes: with 1, the first stages are the same as without the others."""
 
-_HELD_OUT = 40
-"""One speaker out of so many is held out; one recording, where there are fewer speakers."""
+_HELD_OUT = 0.025
+"""Share of the frames that is held out."""
 
 _PART_S, _PART_ITEMS = 1200.0, 1000
 
@@ -74,22 +75,24 @@ class Corpus:
         return self.recordings[int(np.searchsorted(self.ends, frame, side="right"))]
 
     def divide(self) -> tuple[Corpus, Corpus]:
-        """Split into the recordings to train on, and those of speakers who are held out.
+        """Split into the recordings to train on, and those that are held out: of speakers who are not trained on.
+
+        Where no speaker has little enough audio, recordings are held out one by one.
 
         Raises:
             ConfigError: there are fewer than two recordings.
         """
-        if len(self.recordings) < 2:
+        if len({recording.name for recording in self.recordings}) < 2:
             raise ConfigError("one recording cannot be trained on and held out as well; add others")
-        speakers = sorted(self.speakers, key=_digest)
-        if len(speakers) >= _HELD_OUT:
-            held = set(speakers[: len(speakers) // _HELD_OUT])
-            chosen = {recording.name for recording in self.recordings if recording.speaker in held}
-        else:
-            names = sorted({recording.name for recording in self.recordings}, key=_digest)
-            chosen = set(names[: max(1, len(names) // _HELD_OUT)])
-        kept = [recording for recording in self.recordings if recording.name not in chosen]
-        return Corpus(kept), Corpus([recording for recording in self.recordings if recording.name in chosen])
+        by_speaker, by_name = Counter[str](), Counter[str]()
+        for recording in self.recordings:
+            by_speaker[recording.speaker] += recording.codes.shape[1]
+            by_name[recording.name] += recording.codes.shape[1]
+        speakers = _held_out(by_speaker, self.frames)
+        names = set() if speakers else _held_out(by_name, self.frames) or {min(by_name, key=_digest)}
+        held = [one.speaker in speakers or one.name in names for one in self.recordings]
+        pairs = list(zip(self.recordings, held, strict=True))
+        return Corpus([one for one, out in pairs if not out]), Corpus([one for one, out in pairs if out])
 
     def with_texts(self) -> Corpus:
         """Find the text of each recording that was not given any, in the transcripts beside it.
@@ -156,6 +159,17 @@ def _read(codec: Codec, folder: Path, stages: int) -> Iterator[Recording]:
             for channel in codes[:, :stages]:
                 if channel.shape[1]:
                     yield Recording(channel, str(facts["path"]), facts.get("speaker") or "", facts.get("text") or "")
+
+
+def _held_out(frames: Mapping[str, int], total: int) -> set[str]:
+    """Choose names, in an order that depends on nothing but them, up to the share that is held out."""
+    held: set[str] = set()
+    count = 0
+    for name in sorted(frames, key=_digest):
+        if count + frames[name] <= _HELD_OUT * total:
+            held.add(name)
+            count += frames[name]
+    return held
 
 
 def _digest(text: str) -> bytes:

@@ -29,7 +29,7 @@ class Generator:
 
     codec: Codec
     prior: Prior
-    sampling: Sampling = Sampling()
+    sampling: Sampling
     speaker: str | None = None
     """Who is to speak, of the speakers that the prior knows."""
     text: str | None = None

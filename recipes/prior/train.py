@@ -37,10 +37,10 @@ class Display(Protocol):
 class Settings:
     """How a prior is trained."""
 
-    steps: int = 2000
+    steps: int = 900
     items: int = 4
     """Crops of a step, each as long as the context."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     warmup_steps: int = 50
     final_share: float = 0.02
     """Of the learning rate, in the last step."""
