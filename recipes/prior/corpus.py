@@ -138,7 +138,6 @@ def _encode(
     names = [str(path.absolute()) for path in sounds]
     digest = _digest(repr([names, codec.fingerprint, stages, EFFORT])).hex()
     settings = plan.Settings(codec.fingerprint, codec.precision, stages, EFFORT, "npy", _PART_S, _PART_ITEMS)
-    cache.mkdir(parents=True, exist_ok=True)
     made = plan.make(cache.absolute() / f"tokens_{digest[:16]}", [path.absolute() for path in sounds], settings)
     job = Job(made, str(model.absolute()), str(codec.device))
     missing = job.missing()

@@ -69,6 +69,7 @@ def run(work: Work, settings: Settings, display: Display) -> tuple[Bits, ...]:
     if work.texts:
         corpus = corpus.with_texts()
     taught, held = corpus.divide()
+    work.cache.mkdir(parents=True, exist_ok=True)
     display.message(f"{taught.frames} frames to train on, {held.frames} held out")
     prior = _prior(codec, taught, work, settings.seed)
     fit(prior, taught, settings, checkpoint, display, work.resume)
