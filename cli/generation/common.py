@@ -10,8 +10,6 @@ import typer
 from vqcodec.errors import ConfigError, ModelMismatch
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from vqcodec.recipes.prior.generate import Generator
 
 PriorFile: TypeAlias = Annotated[
@@ -77,16 +75,7 @@ def generator(prior: Path, model: str | None, device: str, sampling: dict[str, A
     stored.check_model(registry.describe(path).fingerprint, prior)
     if stored.prior.config.first_stage:
         raise ConfigError(f"{prior} predicts later stages only; sound needs the first ones as well")
-    return Generator(codec=Codec.load(path, device), prior=stored.prior, sampling=chosen, **told)
-
-
-def write_sound(path: Path, generator: Generator, codes: Tensor, force: bool) -> None:
-    """Decode the codes of an item [stage, frame], and write the sound."""
-    from vqcodec import audio
-
-    sound = generator.decode(codes[None])
-    with audio.Writer(path, generator.codec.sample_rate, 1, force=force) as writer:
-        writer.write(sound)
+    return Generator(codec=Codec.load(path, device, "float32"), prior=stored.prior, sampling=chosen, **told)
 
 
 def _trained_on(name: object) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from ..options import Device, Force, Model, Quiet, Threads, use_threads
 from ..terminal.progress import bar
-from .common import PriorFile, Repetition, Seed, Speaker, Temperature, Text, TopK, TopP, generator, write_sound
+from .common import PriorFile, Repetition, Seed, Speaker, Temperature, Text, TopK, TopP, generator
 
 
 def continue_(
@@ -45,4 +45,4 @@ def continue_(
         codes = codes[..., : round(keep * made.codec.frame_rate)]
     with bar(1.0, quiet) as update:
         longer = made.extend(codes, seconds, [seed], lambda share: update(share, "sampling"))
-    write_sound(out, made, longer[0], force)
+    made.write(out, longer[0], force)

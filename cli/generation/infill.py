@@ -9,7 +9,7 @@ import typer
 
 from ..options import Device, Force, Model, Quiet, Threads, use_threads
 from ..terminal.progress import bar
-from .common import PriorFile, Repetition, Seed, Speaker, Temperature, Text, TopK, TopP, generator, write_sound
+from .common import PriorFile, Repetition, Seed, Speaker, Temperature, Text, TopK, TopP, generator
 
 
 def infill(
@@ -41,4 +41,4 @@ def infill(
     codes = made.codes_of(recording)
     with bar(1.0, quiet) as update:
         filled = made.fill(codes, start, end, seed, lambda share: update(share, "sampling"))
-    write_sound(out, made, filled[0], force)
+    made.write(out, filled[0], force)

@@ -9,7 +9,7 @@ import typer
 
 from ..options import Device, Force, Model, Quiet, Threads, use_threads
 from ..terminal.progress import bar
-from .common import PriorFile, Repetition, Seed, Speaker, Temperature, Text, TopK, TopP, generator, write_sound
+from .common import PriorFile, Repetition, Seed, Speaker, Temperature, Text, TopK, TopP, generator
 
 
 def sample(
@@ -42,4 +42,4 @@ def sample(
     with bar(1.0, quiet) as update:
         codes = made.sample(seconds, range(seed, seed + count), lambda share: update(share, "sampling"))
     for name, item in zip(names, codes, strict=True):
-        write_sound(name, made, item, force)
+        made.write(name, item, force)

@@ -74,10 +74,15 @@ class Generator:
         """Compute the bits of each code of a recording int64 [1, stage, frame]: float32 [stage, frame]."""
         return of_recording(self.prior, codes[0], self._condition(1))
 
-    def decode(self, codes: Tensor) -> NDArray[np.float32]:
-        """Decode codes [item, stage, frame] to waveforms [item, sample], each item by itself."""
-        rows = [self.codec.decode(item[None].cpu().numpy())[0] for item in codes]
-        return np.stack(rows)
+    def write(self, path: Path, codes: Tensor, force: bool = False) -> None:
+        """Decode the codes of an item int64 [stage, frame], and write the sound file.
+
+        Raises:
+            VqcodecError: it cannot be written, or exists already and `force` is false.
+        """
+        waveform: NDArray[np.float32] = self.codec.decode(codes[None].cpu().numpy())
+        with audio.Writer(path, self.codec.sample_rate, 1, force=force) as writer:
+            writer.write(waveform)
 
     def _extended(self, prompt: Tensor, seconds: float, seeds: Sequence[int], progress: Progress | None) -> Tensor:
         frames = round(seconds * self.codec.frame_rate)
