@@ -39,7 +39,14 @@ Text: TypeAlias = Annotated[
 ]
 
 
-def generator(prior: Path, model: str | None, device: str, sampling: dict[str, Any], **told: str | None) -> Generator:
+def generator(
+    prior: Path,
+    model: str | None,
+    device: str,
+    sampling: dict[str, Any],
+    fine: Path | None = None,
+    **told: str | None,
+) -> Generator:
     """Load a prior and the model of its codes.
 
     Args:
@@ -47,6 +54,7 @@ def generator(prior: Path, model: str | None, device: str, sampling: dict[str, A
         model: a name or a path; the one that the prior was trained on if None.
         device: as in `Codec.load`.
         sampling: the fields of `Sampling`.
+        fine: the file of a prior of the later stages.
         told: speaker and text.
 
     Raises:
@@ -54,8 +62,9 @@ def generator(prior: Path, model: str | None, device: str, sampling: dict[str, A
         ModelMismatch: the prior is of another model's codes.
         ConfigError: a setting is out of range.
     """
-    if not prior.is_file():
-        raise ConfigError(f"{prior}: there is no such prior; `vqcodec train-prior` makes one")
+    for file in (prior, fine or prior):
+        if not file.is_file():
+            raise ConfigError(f"{file}: there is no such prior; `vqcodec train-prior` makes one")
     from vqcodec import Codec
     from vqcodec.checks import checked_device
     from vqcodec.models import registry
@@ -75,7 +84,15 @@ def generator(prior: Path, model: str | None, device: str, sampling: dict[str, A
     stored.check_model(registry.describe(path).fingerprint, prior)
     if stored.prior.config.first_stage:
         raise ConfigError(f"{prior} predicts later stages only; sound needs the first ones as well")
-    return Generator(codec=Codec.load(path, device, "float32"), prior=stored.prior, sampling=chosen, **told)
+    refiner = None
+    if fine is not None:
+        found = store.load(fine, checked_device(device))
+        found.check_model(registry.describe(path).fingerprint, fine)
+        refiner, wanted = found.prior, stored.prior.config.num_stages
+        if refiner.config.first_stage != wanted:
+            raise ConfigError(f"{fine} is given {refiner.config.first_stage} stages; {prior} predicts {wanted}")
+    codec = Codec.load(path, device, "float32")
+    return Generator(codec=codec, prior=stored.prior, sampling=chosen, fine=refiner, **told)
 
 
 def _trained_on(name: object) -> str:

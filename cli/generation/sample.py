@@ -16,6 +16,10 @@ def sample(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Sound file; with --count, OUT-1, OUT-2 and so on.")],
     prior: PriorFile,
     seconds: Annotated[float, typer.Option(metavar="S", min=0.0, help="Length of a sound.")] = 5.0,
+    fine: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A prior of the later stages (`train-prior --given`)."),
+    ] = None,
     count: Annotated[int, typer.Option(metavar="N", min=1, help="Sounds, made side by side.")] = 1,
     temperature: Temperature = 1.0,
     top_k: TopK = None,
@@ -38,7 +42,7 @@ def sample(
         check_output(name, force)
     use_threads(threads)
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_share": repetition}
-    made = generator(prior, model, device, settings, speaker=speaker, text=text)
+    made = generator(prior, model, device, settings, fine, speaker=speaker, text=text)
     with bar(1.0, quiet) as update:
         codes = made.sample(seconds, range(seed, seed + count), lambda share: update(share, "sampling"))
     for name, item in zip(names, codes, strict=True):

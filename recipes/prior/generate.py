@@ -30,6 +30,8 @@ class Generator:
     codec: Codec
     prior: Prior
     sampling: Sampling
+    fine: Prior | None = None
+    """Predicts the stages behind those of the prior, given these."""
     speaker: str | None = None
     """Who is to speak, of the speakers that the prior knows."""
     text: str | None = None
@@ -51,7 +53,9 @@ class Generator:
     def sample(self, seconds: float, seeds: Sequence[int], progress: Progress | None = None) -> Tensor:
         """Draw codes out of nothing, an item for each seed: int64 [item, stage, frame]."""
         nothing = torch.zeros(len(seeds), self.prior.config.num_stages, 0, dtype=torch.int64, device=self.prior.device)
-        return self._extended(nothing, seconds, seeds, progress)
+        draws = Draws(self.sampling, seeds)
+        codes = self._extended(nothing, seconds, draws, progress)
+        return codes if self.fine is None else self._refined(self.fine, codes, draws, progress)
 
     def extend(self, prompt: Tensor, seconds: float, seeds: Sequence[int], progress: Progress | None = None) -> Tensor:
         """Continue a prompt int64 [1, stage, frame], once for each seed: int64 [item, stage, frame]."""
@@ -59,7 +63,7 @@ class Generator:
         if prompt.shape[-1] >= most:
             length, context = prompt.shape[-1] / self.codec.frame_rate, self.prior.config.context_s
             raise ConfigError(f"a prompt of {length:g} s is longer than the context of the prior, {context:g} s")
-        return self._extended(prompt.expand(len(seeds), -1, -1), seconds, seeds, progress)
+        return self._extended(prompt.expand(len(seeds), -1, -1), seconds, Draws(self.sampling, seeds), progress)
 
     def fill(
         self, codes: Tensor, start_s: float, end_s: float, seed: int = 0, progress: Progress | None = None
@@ -84,12 +88,18 @@ class Generator:
         with audio.Writer(path, self.codec.sample_rate, 1, force=force) as writer:
             writer.write(waveform)
 
-    def _extended(self, prompt: Tensor, seconds: float, seeds: Sequence[int], progress: Progress | None) -> Tensor:
+    def _extended(self, prompt: Tensor, seconds: float, draws: Draws, progress: Progress | None) -> Tensor:
         frames = round(seconds * self.codec.frame_rate)
         if frames < 1:
             raise ConfigError(f"{seconds:g} s are shorter than a frame")
         condition = self._condition(len(prompt))
-        return extend(self.prior, prompt, frames, Draws(self.sampling, seeds), condition, progress=progress)
+        return extend(self.prior, prompt, frames, draws, condition, progress=progress)
+
+    @staticmethod
+    def _refined(fine: Prior, codes: Tensor, draws: Draws, progress: Progress | None) -> Tensor:
+        nothing = codes.new_zeros(len(codes), fine.config.num_stages, 0)
+        refined = extend(fine, nothing, codes.shape[-1], draws, Condition(given=codes), progress=progress)
+        return torch.cat([codes, refined], 1)
 
     def _condition(self, items: int) -> Condition:
         config, device = self.prior.config, self.prior.device

@@ -129,6 +129,36 @@ def test_pixelcnn_of_tokens(speech: Path, prompt: Path, tmp_path: Path) -> None:
     )
 
 
+def test_coarse_codes_then_fine_ones(speech: Path, tmp_path: Path) -> None:
+    """The priors of a VQ-VAE-2: of the coarse codes, and of the fine ones given all coarse codes."""
+    from vqcodec.models import checkpoint
+    from vqcodec.models.autoencoder import Autoencoder
+    from vqcodec.models.config import ModelConfig
+
+    sizes = {"encoder_width": 16, "encoder_blocks": 1, "decoder_width": 16, "decoder_blocks": 1, "latent_dim": 8}
+    config = ModelConfig(name="two", bottleneck="hierarchical", num_stages=6, codebook_size=16, **sizes)
+    model = tmp_path / "two.safetensors"
+    untrained = Autoencoder(config)
+    for book in (*untrained.quantizer.coarse.books, *untrained.quantizer.fine.books):
+        book.vectors.normal_()
+    checkpoint.save(model, untrained)
+    priors = [tmp_path / "top.safetensors", tmp_path / "bottom.safetensors"]
+    given = config.coarse_stages
+    for prior, stages, before in zip(priors, (given, 6 - given), (0, given), strict=True):
+        command = ("train-prior", "--data", speech, "--model", model, "--out", prior, "--stages", stages)
+        done = run(*command, "--given", before, *SMALL)
+        assert done.exit_code == 0, done.output
+    own = ("--model", model, *CPU, "--seconds", 0.4)
+    done = run("sample", tmp_path / "a.wav", "--prior", priors[0], "--fine", priors[1], *own)
+    assert done.exit_code == 0, done.output
+    assert run("sample", tmp_path / "b.wav", "--prior", priors[0], *own).exit_code == 0
+    whole, coarse = (sf.read(tmp_path / name)[0] for name in ("a.wav", "b.wav"))
+    assert len(whole) == len(coarse) and np.abs(whole - coarse).max() > 1e-4
+    out = tmp_path / "c.wav"
+    assert "predicts later stages only" in failure("sample", out, "--prior", priors[1], *own)
+    assert "is given 0 stages; " in failure("sample", out, "--prior", priors[0], "--fine", priors[0], *own)
+
+
 def test_bad_input_is_one_clear_line(prior: Path, speech: Path, prompt: Path, tmp_path: Path) -> None:
     from vqcodec.models import registry
 

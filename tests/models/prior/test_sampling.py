@@ -36,6 +36,23 @@ def test_samples_are_distributed_as_the_likelihood_says(kind: str) -> None:
     assert chisquare(shares_of(drawn), ITEMS * other / other.sum()).pvalue < 1e-9
 
 
+def test_fine_codes_are_sampled_given_the_coarse_ones() -> None:
+    coarse, fine = tiny(num_stages=1), tiny(num_stages=1, first_stage=1, seed=2)
+    every = torch.tensor(list(itertools.product(range(3), repeat=4))).view(-1, 2, 2)
+    top, bottom = every[:, :1], every[:, 1:]
+    bits = coarse.bits(top, NOTHING) + fine.bits(bottom, Condition(given=top))
+    expected = (-bits.double().sum((1, 2))).exp2()
+    assert expected.sum().item() == pytest.approx(1, abs=1e-5)
+    draws = Draws(PLAIN, range(ITEMS))
+    nothing = torch.zeros(ITEMS, 1, 0, dtype=torch.int64)
+    drawn = extend(coarse, nothing, 2, draws)
+    refined = extend(fine, nothing, 2, draws, Condition(given=drawn))
+    assert chisquare(shares_of(torch.cat([drawn, refined], 1)), ITEMS * expected / expected.sum()).pvalue > 0.001
+    some = Condition(given=drawn[:5])
+    cached, uncached = (extend(fine, nothing[:5], 2, Draws(PLAIN, range(5)), some, cached=c) for c in (True, False))
+    assert torch.equal(cached, uncached)
+
+
 def test_infilling_is_distributed_as_the_likelihood_of_the_gap_says() -> None:
     prior = tiny()
     around = random_codes(prior, 1, 5)
