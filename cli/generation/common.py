@@ -30,7 +30,9 @@ Repetition: TypeAlias = Annotated[
         metavar="R", min=0.0, max=1.0, help="Draw again, from all codes, what makes up more than R of the last ten."
     ),
 ]
-Seed: TypeAlias = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same sound.")]
+Seed: TypeAlias = Annotated[
+    int, typer.Option(metavar="N", min=0, max=1 << 32, help="The same seed gives the same sound.")
+]
 Speaker: TypeAlias = Annotated[
     str | None, typer.Option(metavar="NAME", help="Who speaks, of those that the prior was trained with.")
 ]

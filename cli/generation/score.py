@@ -27,13 +27,20 @@ def score(
     """
     use_threads(threads)
     made = generator(prior, model, device, {}, speaker=speaker, text=text)
+    import torch
+    from torch import Tensor
+
     from vqcodec.recipes.prior.likelihood import log_likelihood
 
-    for path in recordings:
-        bits = made.bits(made.codes_of(path))
+    def line(name: str, bits: Tensor) -> str:
         stages = " ".join(f"{value:.2f}" for value in bits.mean(1).tolist())
-        a_second = float(bits.sum()) * made.codec.frame_rate / bits.shape[1]
-        show(
-            f"{path}: {float(bits.mean()):.3f} bits a code ({stages}), {a_second:.0f} bits a second,"
-            f" log-likelihood {log_likelihood(bits):.1f}"
-        )
+        second = float(bits.sum()) * made.codec.frame_rate / bits.shape[1]
+        mean, likelihood = float(bits.mean()), log_likelihood(bits)
+        return f"{name}: {mean:.3f} bits a code ({stages}), {second:.0f} bits a second, log-likelihood {likelihood:.1f}"
+
+    found = []
+    for path in recordings:
+        found.append(made.bits(made.codes_of(path)))
+        show(line(str(path), found[-1]))
+    if len(found) > 1:
+        show(line("all", torch.cat(found, 1)))

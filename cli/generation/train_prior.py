@@ -10,13 +10,13 @@ import typer
 from vqcodec.models import registry
 
 from ..options import Bitrate, Device, Force, Quiet, Stages, TrainingThreads, check_one_of, use_threads
-from ..terminal.messages import on_terminal, say
-from ..terminal.progress import Update, bar
+from ..terminal.messages import say
+from ..terminal.progress import News, bar
 
 if TYPE_CHECKING:
     from vqcodec.recipes.prior.likelihood import Bits
 
-STEPS = 900
+STEPS = 600
 STAGES = 4
 
 
@@ -45,7 +45,7 @@ def train_prior(
     ] = False,
     steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of training.")] = STEPS,
     items: Annotated[int, typer.Option(metavar="N", min=1, help="Crops of a step, each as long as the context.")] = 4,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of all that is random.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=1 << 32, help="Of all that is random.")] = 0,
     cache: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for codes and the checkpoint; by default beside FILE, named like it."),
@@ -94,7 +94,7 @@ def train_prior(
         force=force,
     )
     with bar(1.0, quiet) as update:
-        found = run(work, Settings(steps=steps, items=items, seed=seed), _Display(update, quiet))
+        found = run(work, Settings(steps=steps, items=items, seed=seed), News(update, quiet))
     if not quiet:
         for bits in found:
             say(line(bits))
@@ -104,15 +104,3 @@ def line(bits: Bits) -> str:
     """One line about what codes cost."""
     each = f" ({' '.join(f'{value:.2f}' for value in bits.stages)})" if len(bits.stages) > 1 else ""
     return f"{bits.label}: {bits.code:.3f} bits a code{each}, {bits.second:.0f} bits a second"
-
-
-class _Display:
-    """News go to the bar, where there is one; else a line tells each of them."""
-
-    def __init__(self, update: Update, quiet: bool) -> None:
-        self.update = update
-        self._plain = not quiet and not on_terminal()
-
-    def message(self, text: str) -> None:
-        if self._plain:
-            say(text)

@@ -129,14 +129,15 @@ def speaker_numbers(config: PriorConfig, names: Sequence[str]) -> Tensor:
     """Number the speakers of items [item].
 
     Raises:
-        ConfigError: the prior does not know one of them.
+        ConfigError: the prior does not know one of them, or was not trained with speakers.
     """
+    if not config.speakers:
+        raise ConfigError("the prior was not trained with speakers")
     known = {name: number for number, name in enumerate(config.speakers, 1)}
     unknown = [name for name in names if name not in known]
     if unknown:
-        count = len(known)
-        such_as = f", such as {', '.join(config.speakers[:3])}" if count else ""
-        raise ConfigError(f"the prior does not know the speaker {unknown[0]!r}; it knows {count}{such_as}")
+        some = ", ".join(config.speakers[:3])
+        raise ConfigError(f"the prior does not know the speaker {unknown[0]!r}; it knows {len(known)}, such as {some}")
     return torch.tensor([known[name] for name in names])
 
 
@@ -145,4 +146,4 @@ def character_numbers(config: PriorConfig, texts: Sequence[str]) -> Tensor:
     known = {character: number for number, character in enumerate(config.characters, 1)}
     rows = [[known[one] for one in text.lower() if one in known] for text in texts]
     longest = max(map(len, rows), default=0)
-    return torch.tensor([[0] * (longest - len(row)) + row for row in rows])
+    return torch.tensor([[0] * (longest - len(row)) + row for row in rows], dtype=torch.int64)

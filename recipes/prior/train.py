@@ -37,7 +37,7 @@ class Display(Protocol):
 class Settings:
     """How a prior is trained."""
 
-    steps: int = 900
+    steps: int = 600
     items: int = 4
     """Crops of a step, each as long as the context."""
     learning_rate: float = 3e-3

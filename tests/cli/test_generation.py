@@ -101,6 +101,8 @@ def test_scores(prior: Path, prompt: Path) -> None:
     bits, a_second, likelihood = map(float, found.groups())
     assert 0 < bits < 10
     assert likelihood == pytest.approx(-a_second * 0.5 * np.log(2), rel=0.05)
+    twice = run("score", prompt, prompt, "--prior", prior, "--model", TINY, *CPU).stdout.splitlines()
+    assert len(twice) == 3 and twice[0] == twice[1] and twice[2].startswith(f"all: {bits:.3f} bits a code")
 
 
 def test_training_goes_on_only_when_told(prior: Path, speech: Path) -> None:

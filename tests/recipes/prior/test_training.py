@@ -9,6 +9,7 @@ import pytest
 import torch
 from priors import KINDS, random_codes, tiny
 
+from vqcodec import Codec
 from vqcodec.errors import ConfigError, CorruptFile
 from vqcodec.models.prior import store
 from vqcodec.models.prior.base import Condition, Prior
@@ -18,6 +19,7 @@ from vqcodec.recipes.prior.batches import Batches, batch_of
 from vqcodec.recipes.prior.corpus import Corpus, Recording
 from vqcodec.recipes.prior.train import Settings, fit
 
+GOLDEN = Path(__file__).parents[2] / "golden"
 SETTINGS = Settings(steps=40, items=4, warmup_steps=4, learning_rate=1e-2)
 
 
@@ -163,3 +165,22 @@ def test_the_likelihood_of_a_long_recording(kind: str) -> None:
     short = likelihood.of_recording(prior, codes[:, :3], Condition())
     torch.testing.assert_close(short, prior.bits(codes[None, :, :3], Condition())[0])
     assert likelihood.log_likelihood(torch.tensor([1.0, 2.0])) == pytest.approx(np.log(1 / 8))
+
+
+def test_yardsticks_beside_the_prior(tmp_path: Path) -> None:
+    """The context model's bits are those of the bytes that it writes."""
+    codec = Codec.load(GOLDEN / "context.safetensors", "cpu", "float32")
+    assert codec.context is not None
+    random = np.random.default_rng(0)
+    codes = [random.integers(codec.codebook_size, size=(4, 100)).astype(np.uint16) for _ in range(3)]
+    taught, held = Corpus([Recording(codes[0], "a", "a")]), Corpus([Recording(one, "b", "b") for one in codes[1:]])
+    prior = prior_of(num_stages=4, codebook_size=codec.codebook_size)
+    found = {bits.label: bits for bits in likelihood.compared(prior, taught, held, codec)}
+    assert list(found) == ["order 0", "context model", "transformer"]
+    payload = codec.context.encode([(held.codes[None].astype(np.int64), np.full((1, 200), 4))])[0]
+    assert found["context model"].code == pytest.approx(8 * len(payload) / 800)
+    counts = np.bincount(taught.codes[0], minlength=codec.codebook_size) + 1.0
+    expected = -np.log2(counts / counts.sum())[held.codes[0]].mean()
+    assert found["order 0"].stages[0] == pytest.approx(expected)
+    later = prior_of(num_stages=2, first_stage=2, codebook_size=codec.codebook_size)
+    assert [bits.label for bits in likelihood.compared(later, taught, held, codec)] == ["order 0", "transformer"]
