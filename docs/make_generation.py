@@ -3,8 +3,9 @@
     python docs/make_generation.py PRIOR OUT.jpg FOLDER...
 
 Of ten recordings of 8 s or more, at most two from a folder, 3 s are kept and 5 s are added. PESQ-WB compares the kept
-3 s with the recording, once continued and once coded alone; DNSMOS OVRL judges the 5 s behind them: the continuation,
-and what the recording has there, coded at the same rate.
+3 s with the recording, once continued and once as they are in the coded recording; DNSMOS OVRL judges the 5 s behind
+them: the continuation, and what the recording has there, coded at the same rate. The last line says up to where the kept part
+and the coded recording are the same.
 """
 
 from __future__ import annotations
@@ -42,9 +43,7 @@ class Continued(NamedTuple):
     name: str
     recording: Sound
     coded: Sound
-    """All of it."""
-    kept: Sound
-    """The kept seconds, coded alone."""
+    """The recording, coded and decoded."""
     continued: Sound
 
 
@@ -56,15 +55,17 @@ def main(prior: Path, out: Path, *folders: Path) -> None:
     generator = Generator(codec=codec, prior=stored.prior, sampling=SAMPLING)
     found = list(continuations(generator, folders))
     rate, kept = codec.sample_rate, KEPT_S * codec.sample_rate
-    print("| prompt | PESQ-WB alone | continued | DNSMOS of the recording, coded | of the continuation |")
+    print("| prompt | PESQ-WB of 3 s, coded | continued | DNSMOS of the recording, coded | of the continuation |")
     print("|---|---|---|---|---|")
     rows = []
     for one in found:
-        alone, joined = (pesq_wb(one.recording[:kept], sound[:kept], rate) for sound in (one.kept, one.continued))
+        coded, joined = (pesq_wb(one.recording[:kept], sound[:kept], rate) for sound in (one.coded, one.continued))
         judged = [dnsmos_ovrl(sound[kept:], sound[kept:], rate) for sound in (one.coded, one.continued)]
-        rows.append((alone, joined, *judged))
+        rows.append((coded, joined, *judged))
         print(f"| {one.name} | " + " | ".join(f"{value:.2f}" for value in rows[-1]) + " |")
     print("| mean | " + " | ".join(f"{value:.2f}" for value in np.mean(rows, axis=0)) + " |")
+    same = [int(np.argmax(np.abs(one.coded[:kept] - one.continued[:kept]) > 1e-6)) or kept for one in found]
+    print(f"the same up to {1000 * (kept - min(same)) / rate:.0f} ms before the end of the kept part, at the worst")
     picture(found[:SHOWN], out)
 
 
@@ -80,10 +81,9 @@ def continuations(generator: Generator, folders: Sequence[Path]) -> Iterator[Con
         taken[path.parent] += 1
         recording = waveform[: length * rate]
         coded = codec.decode(codec.encode(recording, stages=generator.prior.config.num_stages, effort=EFFORT))[0]
-        prompt = codec.encode(recording[:kept], stages=generator.prior.config.num_stages, effort=EFFORT)
         codes = generator.codes_of(path)[..., : kept // hop]
         continued = codec.decode(generator.extend(codes, ADDED_S, [0]).numpy())[0]
-        yield Continued(path.stem, recording, coded, codec.decode(prompt)[0], continued)
+        yield Continued(path.stem, recording, coded, continued)
 
 
 def picture(found: list[Continued], out: Path) -> None:
