@@ -4,8 +4,8 @@
 
 Of ten recordings of 8 s or more, at most two from a folder, 3 s are kept and 5 s are added. PESQ-WB compares the kept
 3 s with the recording, once continued and once as they are in the coded recording; DNSMOS OVRL judges the 5 s behind
-them: the continuation, and what the recording has there, coded at the same rate. The last line says up to where the kept part
-and the coded recording are the same.
+them: the continuation, and what the recording has there, coded at the same rate. The last line says up to where the
+kept part and the coded recording are the same.
 """
 
 from __future__ import annotations
