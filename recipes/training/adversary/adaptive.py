@@ -26,4 +26,5 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
         torch.autograd.grad(loss, last_layer, retain_graph=True)[0].float().norm()
         for loss in (reconstruction, adversarial)
     )
-    return (ours / (theirs + FLOOR)).clamp(max=MOST).detach()
+    ratio: Tensor = ours / (theirs + FLOOR)
+    return ratio.clamp(max=MOST).detach()
