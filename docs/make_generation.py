@@ -31,7 +31,7 @@ from vqcodec.recipes.prior.generate import Generator
 
 KEPT_S, ADDED_S = 3, 5
 PROMPTS, SHOWN = 10, 4
-SAMPLING = Sampling(top_p=0.9)
+SAMPLING = Sampling()
 
 Sound = NDArray[np.float32]
 """[sample]"""
