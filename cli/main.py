@@ -15,6 +15,11 @@ from .decode import decode
 from .encode import encode
 from .eval import evaluate
 from .export import export
+from .generation.continue_ import continue_
+from .generation.infill import infill
+from .generation.sample import sample
+from .generation.score import score
+from .generation.train_prior import train_prior
 from .info import info
 from .live.listen import listen
 from .live.talk import talk
@@ -74,6 +79,11 @@ app.command()(talk)
 app.command()(prepare)
 app.command()(train)
 app.command("train-context")(train_context)
+app.command("train-prior")(train_prior)
+app.command()(sample)
+app.command("continue")(continue_)
+app.command()(infill)
+app.command()(score)
 app.command()(export)
 app.command("eval")(evaluate)
 app.command()(bench)

@@ -11,8 +11,8 @@ import typer
 from vqcodec.models import registry
 
 from .options import Device, Force, Quiet
-from .terminal.messages import note, on_terminal, say
-from .terminal.progress import Update, bar
+from .terminal.messages import note, say
+from .terminal.progress import News, bar
 
 if TYPE_CHECKING:
     from vqcodec.recipes.context.train import Bits
@@ -60,7 +60,7 @@ def train_context(
             resume=resume,
             device=device,
             force=force,
-            display=_Display(update, quiet),
+            display=News(update, quiet),
         )
     if not quiet:
         for text in trained.notes:
@@ -73,15 +73,3 @@ def line(bits: Bits) -> str:
     """One line about what held-out codes cost."""
     stages = " ".join("-" if math.isnan(value) else f"{value:.2f}" for value in bits.stages)
     return f"{bits.label}: {bits.share:.3f} of the bits; count {bits.count:.2f}, stages {stages}"
-
-
-class _Display:
-    """News go to the bar, where there is one; else a line tells each of them."""
-
-    def __init__(self, update: Update, quiet: bool) -> None:
-        self.update = update
-        self._plain = not quiet and not on_terminal()
-
-    def message(self, text: str) -> None:
-        if self._plain:
-            say(text)

@@ -195,6 +195,9 @@ class DiscriminatorConfig(_Section):
     """Steps from one update of the discriminators to the next."""
     adversarial: NotNegative = 0.2
     """Weight of the adversarial loss in the codec's loss."""
+    adaptive: bool = False
+    """Multiply that weight, in every step, by |gradient of the reconstruction losses| / |gradient of the adversarial
+    loss|, both at the decoder's last layer, so that the two pull equally hard: the lambda of the VQ-GAN."""
     feature: NotNegative = 0.3
     """Weight of the feature-matching loss in the codec's loss."""
 

@@ -33,6 +33,24 @@ def bar(total: float | None, quiet: bool, lines: bool = False) -> Iterator[Updat
         yield lambda done, text: progress.update(task, completed=done, text=printable(text))
 
 
+class News:
+    """News of a training go to the bar, where there is one; else a line tells each of them.
+
+    Args:
+        update: moves the bar on.
+        quiet: tell nothing.
+    """
+
+    def __init__(self, update: Update, quiet: bool) -> None:
+        self.update = update
+        self._plain = not quiet and not on_terminal()
+
+    def message(self, text: str) -> None:
+        """Take a line of news."""
+        if self._plain:
+            say(text)
+
+
 def _lines(total: float) -> Update:
     """Make a function that prints a line whenever another tenth is done, or something else is being done."""
     last = (-1, "")

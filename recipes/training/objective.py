@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -13,11 +13,15 @@ from vqcodec.models.decoder import high_part
 from vqcodec.models.layers import Stream
 
 from ..config import LossConfig, Recipe
+from .adversary.adaptive import adaptive_weight
 from .adversary.adversary import Adversary
 from .draws import Drawn
 from .losses.perceptual import PERCEPTUAL
 from .losses.regularisers import contraction, sparsity
 from .losses.spectral import energy_score, relative_error, signed_error
+
+_NOT_OF_THE_DECODED = {"commitment", "codebook", "divergence", "sparse", "contractive", "adversarial", "feature"}
+"""Terms that are of the latents, or of the discriminators."""
 
 
 class BatchPart(NamedTuple):
@@ -91,11 +95,19 @@ class Objective:
         terms = self._waveform_terms(draws, decoded, reference, step)
         terms |= self._coefficient_terms(output, part, whole)
         terms |= self._latent_terms(output, part, whole)
-        weights = self.weights(step)
+        weights: dict[str, float | Tensor] = {**self.weights(step)}
+        if self.recipe.discriminator.adaptive and "adversarial" in terms:
+            weights["adversarial"] = weights["adversarial"] * self._balance(terms, weights)
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         if output.coefficients.spread is not None:  # several processes want a gradient, if of 0, for every parameter
             loss = loss + 0.0 * output.coefficients.spread.sum()
         return Outcome(terms, loss, decoded, reference, output)
+
+    def _balance(self, terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> Tensor:
+        """How much harder the losses of what is decoded pull at the last layer than the adversarial one does []."""
+        decoded = [weights[name] * value for name, value in terms.items() if name not in _NOT_OF_THE_DECODED]
+        last_layer = self.model.decoder.project_out.weight
+        return adaptive_weight(torch.stack(decoded).sum(), terms["adversarial"], last_layer)
 
     def autocast(self) -> torch.autocast:
         """The precision that the networks compute in."""

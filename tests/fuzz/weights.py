@@ -1,4 +1,4 @@
-"""Model files and files of quantizers through everything that reads them."""
+"""Model files, files of quantizers and of priors through everything that reads them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import torch
 from vqcodec.errors import VqcodecError
 from vqcodec.models import checkpoint, registry
 from vqcodec.models.context import store as context_store
+from vqcodec.models.prior import store as prior_store
+from vqcodec.models.prior.config import KINDS, PriorConfig
 from vqcodec.models.quantizers import store as quantizer_store
 from vqcodec.models.quantizers.base import Quantizer
 from vqcodec.models.quantizers.product import ProductQuantizer
@@ -35,7 +37,7 @@ def _path() -> Path:
 
 
 def seeds() -> list[bytes]:
-    """A tiny model, one with a context model that does not fit it, one without a checksum, and two quantizers."""
+    """A tiny model, one with a context model that does not fit it, one without a checksum, quantizers and priors."""
     path = _path()
     checkpoint.save(path, codec().model, {"steps": 1}, ["00" * 32], ["pesq_wb"])
     files = [path.read_bytes()]
@@ -48,6 +50,11 @@ def seeds() -> list[bytes]:
     for quantizer in quantizers:
         quantizer_store.save(path, quantizer.fit(vectors))
         files.append(path.read_bytes())
+    for kind in KINDS:
+        sizes = {"num_stages": 2, "codebook_size": 4, "width": 4, "layers": 1, "code_dim": 2}
+        config = PriorConfig(kind=kind, fingerprint="0" * 64, frame_rate=50.0, speakers=("a",), **sizes)
+        prior_store.save(path, prior_store.build(config), {"model": "x"}, force=True)
+        files.append(path.read_bytes())
     return files
 
 
@@ -55,7 +62,7 @@ def check(data: bytes) -> None:
     """Describe and load."""
     path = _path()
     path.write_bytes(data)
-    for read in (registry.describe, checkpoint.load, context_store.load, quantizer_store.load):
+    for read in (registry.describe, checkpoint.load, context_store.load, quantizer_store.load, prior_store.load):
         try:
             read(path)
         except VqcodecError as error:

@@ -1,0 +1,1 @@
+"""Commands for priors: training, sampling, continuation, infilling, likelihood."""

@@ -1,0 +1,1 @@
+"""Priors: networks that say how likely codes are, and sample new ones."""

@@ -1,0 +1,1 @@
+"""Training of priors over the codes of a model, and what is made with them."""
