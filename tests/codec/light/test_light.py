@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 import synthetic
 from vqcodec import Codec, Rate, audio
+from vqcodec.cli.main import app
 from vqcodec.errors import AudioError, ConfigError, CorruptFile, VqcodecError
 from vqcodec.models import checkpoint
 from vqcodec.models.autoencoder import Autoencoder
@@ -52,8 +54,13 @@ def random_model(folder: Path) -> Path:
 @pytest.fixture(scope="module", params=["random", "context"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, light.Codec]:
     folder = tmp_path_factory.mktemp(request.param)
-    path = random_model(folder) if request.param == "random" else GOLDEN / "context.safetensors"
-    write_folder(path, folder / "exported")
+    if request.param == "random":
+        path = random_model(folder)
+        write_folder(path, folder / "exported")
+    else:
+        path = GOLDEN / "context.safetensors"
+        done = CliRunner().invoke(app, ["export", "--onnx", str(folder / "exported"), "--model", str(path)])
+        assert done.exit_code == 0, done.output
     return Codec.load(path, "cpu", "float32"), light.Codec.load(folder / "exported")
 
 
@@ -125,6 +132,16 @@ def test_weights_are_stored_in_half_the_space(pair: tuple[Codec, light.Codec]) -
     assert kinds[onnx.TensorProto.FLOAT16] >= sum(p.numel() for part in parts for p in part.parameters())
     transforms = 2 * 2 * heavy.config.mdct_hop**2
     assert kinds[onnx.TensorProto.FLOAT] < transforms + 10_000  # and the table of noise
+
+
+def test_export_says_what_goes_together(tmp_path: Path) -> None:
+    for arguments in (["run", "out", "--onnx", "folder"], ["--onnx", "folder", "--best"], ["run", "--model", "tiny"]):
+        done = CliRunner().invoke(app, ["export", *arguments])
+        assert done.exit_code == 2 and "--onnx" in done.output
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    done = CliRunner().invoke(app, ["export", "--onnx", str(tmp_path / "full")])
+    assert done.exit_code != 0 and "--force" in done.output
 
 
 def test_bad_input_is_refused(pair: tuple[Codec, light.Codec], tmp_path: Path) -> None:
