@@ -1,7 +1,7 @@
 /** The worker as a function: `await call(task, values, report)`. */
 
 export class Client {
-  #worker = new Worker(new URL("codec.worker.js", import.meta.url), { type: "module" });
+  #worker = new Worker(new URL("codec/codec.worker.js", import.meta.url), { type: "module" });
   #waiting = new Map();
   #next = 0;
 

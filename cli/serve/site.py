@@ -50,9 +50,9 @@ def addresses(model: Path) -> Mapping[str, Path]:
         VqcodecError: a file of the model is not there.
     """
     folder = page_folder()
-    found = {f"/{file.name}": file for file in folder.iterdir() if file.suffix in TYPES}
+    names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.suffix in TYPES]
+    found = {f"/{name}": folder / name for name in names}
     found["/"] = folder / INDEX
-    found |= {f"/vendor/{name}": folder / "vendor" / name for name in RUNTIME}
     for name in (ENCODER, DECODER, CODES):
         if not (model / name).is_file():
             raise VqcodecError(f"{model} is not a folder that `vqcodec export --onnx` wrote: {name} is missing")

@@ -35,10 +35,9 @@ const TASKS = {
   /** A file -> codes, and the number of samples that they stand for. */
   async open({ file }) {
     const content = read(file);
-    const { numSamples, sourceRate, channels } = content.header;
-    const samples = Math.ceil((numSamples * codec.sampleRate) / sourceRate);
-    checkDuration(samples * channels);
-    return { codes: codec.unpack(content), samples, stages: content.header.stages };
+    const samples = codec.samplesOf(content.header);
+    checkDuration(samples * content.header.channels);
+    return { codes: codec.unpack(content), samples };
   },
 
   /** Codes -> the samples of every channel, with frames lost at random. */

@@ -39,12 +39,18 @@ export class Codec {
     return Math.ceil((samples + this.delay) / this.hop);
   }
 
+  /** The number of samples of a channel, at the codec's rate, that the header of a file tells. */
+  samplesOf({ numSamples, sourceRate }) {
+    return Math.ceil((numSamples * this.sampleRate) / sourceRate);
+  }
+
   /** The codes of the packets of a file that `vq.read` returned; throws a FormatError for what cannot be decoded. */
   unpack({ header, packets }) {
     this.#check(header);
+    const total = packets.reduce((sum, { frames }) => sum + frames, 0);
+    if (total !== this.frames(this.samplesOf(header)) && (total || header.numSamples)) throw new FormatError("the file has another number of frames than its samples take");
     const unpackers = [unpackPlain, unpackVarying, (...packet) => this.context.decode(...packet)];
     const parts = packets.map(({ frames, payload }) => unpackers[header.coding](payload, header, frames));
-    const total = packets.reduce((sum, { frames }) => sum + frames, 0);
     const codes = absentCodes(header.channels, header.stages, total);
     codes.forEach((channel, c) => channel.forEach((row, stage) => {
       let place = 0;

@@ -1,9 +1,9 @@
 /** Graphs that carry their state from block to block, on onnxruntime-web in one thread of WebAssembly. */
 
-import * as ort from "./vendor/ort.wasm.bundle.min.mjs";
+import * as ort from "../vendor/ort.wasm.bundle.min.mjs";
 
 ort.env.wasm.numThreads = 1;
-ort.env.wasm.wasmPaths = { wasm: new URL("vendor/ort-wasm-simd-threaded.wasm", import.meta.url).href };
+ort.env.wasm.wasmPaths = { wasm: new URL("../vendor/ort-wasm-simd-threaded.wasm", import.meta.url).href };
 ort.env.logLevel = "error";
 
 const ARRAYS = { float32: Float32Array, int64: BigInt64Array };
