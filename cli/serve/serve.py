@@ -36,8 +36,8 @@ def serve(
     check_runtime()
     folder = onnx or exported(registry.find(model or registry.DEFAULT))
     with open_server(addresses(folder), port) as server:
-        note(f"the page is at http://{HOST}:{server.server_address[1]}/ (Ctrl-C ends)")
         try:
+            note(f"the page is at http://{HOST}:{server.server_address[1]}/ (Ctrl-C ends)")
             server.serve_forever()
         except KeyboardInterrupt:
             note("the page is no longer served")

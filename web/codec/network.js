@@ -6,6 +6,7 @@ ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmPaths = { wasm: new URL("../vendor/ort-wasm-simd-threaded.wasm", import.meta.url).href };
 ort.env.logLevel = "error";
 
+const ERRORS = 3; // and what is worse, of onnxruntime's log
 const ARRAYS = { float32: Float32Array, int64: BigInt64Array };
 
 export class Network {
@@ -19,7 +20,7 @@ export class Network {
 
   /** Load a graph from the bytes of a file. */
   static async load(bytes) {
-    return new Network(await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] }));
+    return new Network(await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: ERRORS }));
   }
 
   /** The state at the beginning of a signal: tensors of zeros, by name. */
