@@ -13,12 +13,14 @@ const SHORT_FINGERPRINT = 16; // hexadecimal digits
 export class Codec {
   /** The three files of an exported model, as ArrayBuffers. */
   static async load({ encoder, decoder, codes }) {
-    return new Codec(await Network.load(encoder), await Network.load(decoder), parse(codes));
+    const model = parse(codes);
+    const context = await ContextModel.of(model);
+    return new Codec(await Network.load(encoder), await Network.load(decoder), model, context);
   }
 
-  constructor(encoder, decoder, { metadata, tensors }) {
+  constructor(encoder, decoder, { metadata, tensors }, context) {
     const config = JSON.parse(metadata.config);
-    Object.assign(this, { encoder, decoder });
+    Object.assign(this, { encoder, decoder, context });
     this.name = config.name;
     this.sampleRate = config.sample_rate;
     this.stages = config.num_stages;
@@ -31,7 +33,6 @@ export class Codec {
     this.books = Array.from({ length: this.stages }, (_, stage) =>
       bookOf(tensors[`quantizer.codebooks.${stage}.vectors`].values, this.dim),
     );
-    this.context = metadata.context ? new ContextModel(tensors, JSON.parse(metadata.context)) : null;
   }
 
   /** The number of frames that hold so many samples, the delay included. */

@@ -2,7 +2,9 @@
 
 import { absentCodes } from "./payloads.js";
 import { RangeDecoder } from "./range-decoder.js";
+import { FormatError } from "./vq.js";
 
+const MARK_BYTES = 2;
 const WIDE = 511;
 const NARROW = 127;
 const LAST = 311;
@@ -10,6 +12,14 @@ const HALF_BITS = 2 ** 20;
 
 /** A context model: its tensors, and its sizes as in the metadata of the model file. */
 export class ContextModel {
+  /** The context model of a model file that `safetensors.parse` returned; null if it has none. */
+  static async of({ metadata, tensors }) {
+    if (!metadata.context) return null;
+    const model = new ContextModel(tensors, JSON.parse(metadata.context));
+    model.mark = (await fingerprintOf(model, tensors)).subarray(0, MARK_BYTES);
+    return model;
+  }
+
   constructor(tensors, sizes) {
     this.sizes = sizes;
     this.tensor = (name) => tensors[`context.${name}`].values;
@@ -19,9 +29,10 @@ export class ContextModel {
     );
   }
 
-  /** The codes of a packet. Its mark, 2 bytes, is passed over: the file's fingerprint has named this context model. */
+  /** The codes of a packet. */
   decode(payload, { channels, stages }, frames) {
-    const decoder = new RangeDecoder(payload.subarray(2));
+    if (!this.mark.every((byte, place) => payload[place] === byte)) throw new FormatError("a packet needs another context model");
+    const decoder = new RangeDecoder(payload.subarray(MARK_BYTES));
     const codes = absentCodes(channels, stages, frames);
     const signals = codes.map(() => new Signal(this));
     for (let frame = 0; frame < frames; frame++) this.#decodeFrame(decoder, signals, codes, stages, frame);
@@ -163,6 +174,19 @@ function shareOf(sums, size) {
     const sum = sums[symbol];
     return symbol + Math.floor((sum * upper + Math.floor((sum * lower) / HALF_BITS)) / HALF_BITS);
   };
+}
+
+/** SHA-256 of all that the payloads depend on. */
+async function fingerprintOf({ sizes, vectors }, tensors) {
+  const { num_stages, codebook_size, latent_dim } = sizes;
+  const all = Int16Array.from(vectors.flatMap((stage) => [...stage]));
+  const named = { vectors: { shape: [num_stages, codebook_size, latent_dim], values: all } };
+  for (const [name, tensor] of Object.entries(tensors)) {
+    if (name.startsWith("context.")) named[name.slice("context.".length)] = tensor;
+  }
+  const parts = [JSON.stringify(Object.fromEntries(Object.entries(sizes).sort()))];
+  for (const name of Object.keys(named).sort()) parts.push(`\n${name} ${named[name].shape.join(",")}\n`, named[name].values);
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer()));
 }
 
 function product(weights, begin, x, rows) {
