@@ -16,6 +16,7 @@ const client = new Client();
 /** What the page works on: samples, codes and file of the sound at hand, and the decoded channels. */
 export const sound = { original: null, codes: null, samples: 0, file: null, encodingS: null, decoded: null };
 let model;
+let last = Promise.resolve();
 let recording = null;
 let conversation = null;
 
@@ -35,14 +36,14 @@ element("live").addEventListener("click", () => attempt("Real time has ended.", 
 for (const id of ["stages", "loss"]) element(id).addEventListener("input", showSettings);
 element("stages").addEventListener("change", () => sound.original && encodeAndDecode());
 for (const id of ["loss", "method"]) element(id).addEventListener("change", () => sound.codes && decodeAgain());
-acceptDrops(element("drop"));
+acceptDrops(document.documentElement);
 
 function acceptDrops(place) {
   place.addEventListener("dragover", (event) => {
     event.preventDefault();
     place.classList.add("over");
   });
-  place.addEventListener("dragleave", () => place.classList.remove("over"));
+  place.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? place.classList.remove("over"));
   place.addEventListener("drop", (event) => {
     event.preventDefault();
     place.classList.remove("over");
@@ -124,15 +125,18 @@ async function toggleLive() {
   element("status").textContent = begins ? "Real time: speak." : "Real time has ended.";
 }
 
-/** Do something, and say what went wrong if it does. */
-async function attempt(failure, action) {
-  try {
-    element("error").textContent = "";
-    await action();
-  } catch (error) {
-    element("error").textContent = `${failure} ${error.message}`;
-    settle("error", "");
-  }
+/** Do something once all before it is done, and say what went wrong if it does. */
+function attempt(failure, action) {
+  last = last.then(async () => {
+    try {
+      element("error").textContent = "";
+      await action();
+    } catch (error) {
+      element("error").textContent = `${failure} ${error.message}`;
+      settle("error", "");
+    }
+  });
+  return last;
 }
 
 function stages() {
@@ -182,7 +186,7 @@ function showResult({ channels, lost, seconds }) {
   showSound("decoded", channels);
   element("duration").textContent = `${duration.toFixed(2)} s`;
   element("size").textContent = `${sound.file.length} bytes`;
-  element("bitrate").textContent = `${bits.toFixed(2)} kbit/s, against ${ORIGINAL_KBPS} kbit/s of 16 bits at 16 kHz: a ${Math.round(ORIGINAL_KBPS / bits)}th`;
+  element("bitrate").textContent = `${bits.toFixed(2)} kbit/s, against ${ORIGINAL_KBPS} kbit/s of 16 bits at 16 kHz, ${Math.round(ORIGINAL_KBPS / bits)} times as much`;
   element("lost").textContent = `${lost} frames of ${sound.codes[0][0].length}`;
   const speeds = [["encoded", sound.encodingS], ["decoded", seconds]].filter(([, taken]) => taken);
   element("speed").textContent = speeds.map(([what, taken]) => `${what} ${(duration / taken).toFixed(1)} times as fast as real time`).join(", ");

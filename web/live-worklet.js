@@ -1,18 +1,18 @@
 /** Microphone -> blocks of a frame; blocks that come back -> loudspeaker. */
 
-const FRAME = 320;
 const BEGIN_BLOCKS = 2;
 const MOST_BLOCKS = 25;
 
 class CodecProcessor extends AudioWorkletProcessor {
-  #input = new Float32Array(FRAME);
+  #input;
   #filled = 0;
   #blocks = [];
   #place = 0;
   #plays = false;
 
-  constructor() {
+  constructor({ processorOptions: { frame } }) {
     super();
+    this.#input = new Float32Array(frame);
     this.port.onmessage = ({ data }) => {
       this.#blocks.push(data);
       if (this.#blocks.length > MOST_BLOCKS) this.#blocks.splice(1, 1); // the first is being played
@@ -28,7 +28,7 @@ class CodecProcessor extends AudioWorkletProcessor {
 
   #take(value) {
     this.#input[this.#filled++] = value;
-    if (this.#filled < FRAME) return;
+    if (this.#filled < this.#input.length) return;
     this.port.postMessage(this.#input.slice());
     this.#filled = 0;
   }

@@ -17,7 +17,7 @@ export async function talk(client, { sampleRate, hop }, stages, report) {
     stream = await microphone();
     await context.audioWorklet.addModule(new URL("live-worklet.js", import.meta.url));
     await client.call("begin", { stages });
-    const node = new AudioWorkletNode(context, "codec");
+    const node = new AudioWorkletNode(context, "codec", { processorOptions: { frame: hop } });
     node.port.onmessage = through(client, node, hop / sampleRate, report);
     context.createMediaStreamSource(stream).connect(node).connect(context.destination);
   } catch (error) {

@@ -202,6 +202,18 @@ def test_what_is_said_of_a_sound(page: Page, speech: Path) -> None:
     assert page.text("status").startswith("Done") and page.text("error") == ""
 
 
+def test_a_file_is_dropped(page: Page, speech: Path) -> None:
+    script = """const [text, name] = arguments, transfer = new DataTransfer();
+        const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+        transfer.items.add(new File([bytes], name));
+        const event = new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+        return document.body.dispatchEvent(event);"""
+    page.begin()
+    text = base64.b64encode(speech.read_bytes()).decode()
+    assert not page.driver.execute_script(script, text, "dropped.wav")  # the browser does not open it itself
+    assert page.settled() == "done" and page.arrays("original", np.float32).shape == (1, 32_000)
+
+
 def test_lost_frames(page: Page, speech: Path) -> None:
     assert page.open(speech) == "done"
     whole, file = page.arrays("decoded", np.float32), page.file()
