@@ -86,7 +86,8 @@ function decodeAgain() {
 
 async function encode() {
   working("Encoding …");
-  const { codes, file, seconds } = await client.call("encode", { samples: sound.original, stages: stages() }, showProgress);
+  const values = { samples: sound.original, stages: stages() };
+  const { codes, file, seconds } = await client.call("encode", values, showProgress);
   Object.assign(sound, { codes, file, encodingS: seconds });
 }
 
@@ -186,10 +187,14 @@ function showResult({ channels, lost, seconds }) {
   showSound("decoded", channels);
   element("duration").textContent = `${duration.toFixed(2)} s`;
   element("size").textContent = `${sound.file.length} bytes`;
-  element("bitrate").textContent = `${bits.toFixed(2)} kbit/s, against ${ORIGINAL_KBPS} kbit/s of 16 bits at 16 kHz, ${Math.round(ORIGINAL_KBPS / bits)} times as much`;
+  const ratio = Math.round(ORIGINAL_KBPS / bits);
+  element("bitrate").textContent =
+    `${bits.toFixed(2)} kbit/s, against ${ORIGINAL_KBPS} kbit/s of 16 bits at 16 kHz, ${ratio} times as much`;
   element("lost").textContent = `${lost} frames of ${sound.codes[0][0].length}`;
   const speeds = [["encoded", sound.encodingS], ["decoded", seconds]].filter(([, taken]) => taken);
-  element("speed").textContent = speeds.map(([what, taken]) => `${what} ${(duration / taken).toFixed(1)} times as fast as real time`).join(", ");
+  element("speed").textContent = speeds
+    .map(([what, taken]) => `${what} ${(duration / taken).toFixed(1)} times as fast as real time`)
+    .join(", ");
   link("save-vq", sound.file, "application/octet-stream");
   settle("done", `Done: ${duration.toFixed(2)} s in ${sound.file.length} bytes.`);
 }

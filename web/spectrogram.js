@@ -32,7 +32,8 @@ export function levelsAt(samples, centre) {
 
 /** From black by blue and orange to white; brightness grows all the way, so that it reads without colour. */
 function colour(share) {
-  return [255 * Math.min(1, 1.6 * share), 255 * share ** 1.5, 255 * Math.min(1, 0.35 * Math.sin(Math.PI * share) + share ** 3), 255];
+  const blue = 0.35 * Math.sin(Math.PI * share) + share ** 3;
+  return [1.6 * share, share ** 1.5, blue, 1].map((value) => 255 * Math.min(1, value));
 }
 
 /** The discrete Fourier transform in place (Cooley and Tukey 1965). */

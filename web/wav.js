@@ -3,7 +3,9 @@ export function toWav(channels, sampleRate) {
   const length = channels[0].length;
   const size = 2 * channels.length * length;
   const view = new DataView(new ArrayBuffer(44 + size));
-  const text = (place, value) => [...value].forEach((letter, index) => view.setUint8(place + index, letter.charCodeAt(0)));
+  const text = (place, letters) => {
+    for (let index = 0; index < letters.length; index++) view.setUint8(place + index, letters.charCodeAt(index));
+  };
   text(0, "RIFF");
   view.setUint32(4, 36 + size, true);
   text(8, "WAVEfmt ");

@@ -60,6 +60,20 @@ def test_nothing_else_is_served(server: Server, path: str) -> None:
     assert get(server, path).status == 404
 
 
+def test_onnxruntime_is_not_needed() -> None:
+    code = """import sys; sys.modules["onnxruntime"] = None
+import vqcodec.cli.serve.site
+from vqcodec import VqcodecError, light
+from vqcodec.light.networks import Network
+try:
+    Network(None, 1)
+except VqcodecError as error:
+    assert "vqcodec[light]" in str(error)
+else:
+    raise SystemExit("onnxruntime was found")"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300).stderr == ""
+
+
 def test_other_hosts_are_refused(server: Server) -> None:
     assert get(server, "/", host="example.org").status == 421
     assert get(server, "/", host="localhost:1").status == 200

@@ -8,6 +8,7 @@ import { bookOf, search } from "./search.js";
 import { FormatError } from "./vq.js";
 
 const EFFORT = 2;
+const CONTEXT = 2; // the last payload coding
 const SHORT_FINGERPRINT = 16; // hexadecimal digits
 
 export class Codec {
@@ -29,7 +30,8 @@ export class Codec {
     this.bits = Math.ceil(Math.log2(config.codebook_size));
     this.hop = config.mdct_hop * config.stride;
     this.delay = config.mdct_hop + (config.encoder_lookahead + config.decoder_lookahead) * this.hop;
-    this.fingerprints = [metadata.fingerprint, ...JSON.parse(metadata.decodes ?? "[]")].map((one) => one.slice(0, SHORT_FINGERPRINT));
+    const all = [metadata.fingerprint, ...JSON.parse(metadata.decodes ?? "[]")];
+    this.fingerprints = all.map((fingerprint) => fingerprint.slice(0, SHORT_FINGERPRINT)); // its own comes first
     this.books = Array.from({ length: this.stages }, (_, stage) =>
       bookOf(tensors[`quantizer.codebooks.${stage}.vectors`].values, this.dim),
     );
@@ -49,7 +51,9 @@ export class Codec {
   unpack({ header, packets }) {
     this.#check(header);
     const total = packets.reduce((sum, { frames }) => sum + frames, 0);
-    if (total !== this.frames(this.samplesOf(header)) && (total || header.numSamples)) throw new FormatError("the file has another number of frames than its samples take");
+    if (total !== this.frames(this.samplesOf(header)) && (total || header.numSamples)) {
+      throw new FormatError("the file has another number of frames than its samples take");
+    }
     const unpackers = [unpackPlain, unpackVarying, (...packet) => this.context.decode(...packet)];
     const parts = packets.map(({ frames, payload }) => unpackers[header.coding](payload, header, frames));
     const codes = absentCodes(header.channels, header.stages, total);
@@ -64,11 +68,17 @@ export class Codec {
     return codes;
   }
 
-  #check(header) {
-    if (!this.fingerprints.includes(header.fingerprint)) throw new FormatError(`the file needs the model ${header.fingerprint}, and this is ${this.fingerprints[0]}`);
-    if (header.stages > this.stages || header.bits !== this.bits || header.hop !== this.hop || header.sampleRate !== this.sampleRate) throw new FormatError("the header does not fit the model that it names");
-    if (header.coding > 2) throw new FormatError(`payload coding ${header.coding} is unknown to this page`);
-    if (header.coding === 2 && !this.context) throw new FormatError("the model has no context model; encode with --packing plain");
+  #check({ fingerprint, stages, bits, hop, sampleRate, coding }) {
+    if (!this.fingerprints.includes(fingerprint)) {
+      throw new FormatError(`the file needs the model ${fingerprint}, and this is ${this.fingerprints[0]}`);
+    }
+    if (stages > this.stages || bits !== this.bits || hop !== this.hop || sampleRate !== this.sampleRate) {
+      throw new FormatError("the header does not fit the model that it names");
+    }
+    if (coding > CONTEXT) throw new FormatError(`payload coding ${coding} is unknown to this page`);
+    if (coding === CONTEXT && !this.context) {
+      throw new FormatError("the model has no context model; encode with --rate-mode constant");
+    }
   }
 }
 
@@ -118,7 +128,8 @@ export class Decoder {
     const values = new BigInt64Array(stages * frames).fill(BigInt(ABSENT));
     codes.forEach((row, stage) => row.forEach((code, frame) => (values[stage * frames + frame] = BigInt(code))));
     const texture = { values: Float32Array.of(1), shape: [] };
-    const { outputs, state } = await decoder.run({ codes: { values, shape: [1, stages, frames] }, texture }, this.#state);
+    const inputs = { codes: { values, shape: [1, stages, frames] }, texture };
+    const { outputs, state } = await decoder.run(inputs, this.#state);
     this.#state = state;
     return outputs.waveform.data;
   }

@@ -21,7 +21,8 @@ const TASKS = {
     }
     codec = await Codec.load(files);
     const { name, stages, sampleRate, bits, hop } = codec;
-    return { name, stages, sampleRate, bits, hop, bytes: Object.values(files).reduce((sum, file) => sum + file.byteLength, 0) };
+    const bytes = Object.values(files).reduce((sum, file) => sum + file.byteLength, 0);
+    return { name, stages, sampleRate, bits, hop, bytes };
   },
 
   /** Mono samples -> codes and a file. */

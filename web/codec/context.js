@@ -24,14 +24,17 @@ export class ContextModel {
     this.sizes = sizes;
     this.tensor = (name) => tensors[`context.${name}`].values;
     const scale = 2 ** sizes.vector_shift;
+    const whole = (value) => wide(Math.floor(value * scale + 0.5));
     this.vectors = Array.from({ length: sizes.num_stages }, (_, stage) =>
-      Int32Array.from(tensors[`quantizer.codebooks.${stage}.vectors`].values, (value) => wide(Math.floor(value * scale + 0.5))),
+      Int32Array.from(tensors[`quantizer.codebooks.${stage}.vectors`].values, whole),
     );
   }
 
   /** The codes of a packet. */
   decode(payload, { channels, stages }, frames) {
-    if (!this.mark.every((byte, place) => payload[place] === byte)) throw new FormatError("a packet needs another context model");
+    if (!this.mark.every((byte, place) => payload[place] === byte)) {
+      throw new FormatError("a packet needs another context model");
+    }
     const decoder = new RangeDecoder(payload.subarray(MARK_BYTES));
     const codes = absentCodes(channels, stages, frames);
     const signals = codes.map(() => new Signal(this));
@@ -43,7 +46,8 @@ export class ContextModel {
   #decodeFrame(decoder, signals, codes, stages, frame) {
     const counts = signals.map((signal) => {
       signal.begin();
-      return (signal.count = take(decoder, this.countLogits(signal.x).subarray(0, stages + 1), this.tensor("exponentials")));
+      const logits = this.countLogits(signal.x).subarray(0, stages + 1);
+      return (signal.count = take(decoder, logits, this.tensor("exponentials")));
     });
     for (let stage = 0; stage < Math.max(...counts); stage++) {
       for (const [channel, signal] of signals.entries()) {
@@ -185,7 +189,10 @@ async function fingerprintOf({ sizes, vectors }, tensors) {
     if (name.startsWith("context.")) named[name.slice("context.".length)] = tensor;
   }
   const parts = [JSON.stringify(Object.fromEntries(Object.entries(sizes).sort()))];
-  for (const name of Object.keys(named).sort()) parts.push(`\n${name} ${named[name].shape.join(",")}\n`, named[name].values);
+  for (const name of Object.keys(named).sort()) {
+    const { shape, values } = named[name];
+    parts.push(`\n${name} ${shape.join(",")}\n`, values);
+  }
   return new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer()));
 }
 

@@ -20,7 +20,8 @@ export class Network {
 
   /** Load a graph from the bytes of a file. */
   static async load(bytes) {
-    return new Network(await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: ERRORS }));
+    const options = { executionProviders: ["wasm"], logSeverityLevel: ERRORS };
+    return new Network(await ort.InferenceSession.create(bytes, options));
   }
 
   /** The state at the beginning of a signal: tensors of zeros, by name. */

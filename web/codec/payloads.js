@@ -13,7 +13,8 @@ const MOST = 8192;
 
 /** Codes in which none is sent. */
 export function absentCodes(channels, stages, frames) {
-  return Array.from({ length: channels }, () => Array.from({ length: stages }, () => new Int32Array(frames).fill(ABSENT)));
+  const row = () => new Int32Array(frames).fill(ABSENT);
+  return Array.from({ length: channels }, () => Array.from({ length: stages }, row));
 }
 
 /** Pack the frames from begin to end plainly. */
@@ -61,13 +62,15 @@ function unpackCounted(bytes, counts, stages, bits) {
     }
   }
   if (Math.ceil(bit / 8) !== bytes.length) throw new FormatError("a packet does not end where its codes do");
-  if (bit & 7 && bytes[bytes.length - 1] & (0xff >> (bit & 7))) throw new FormatError("the padding of a packet is not zero");
+  const padding = bit & 7 && bytes[bytes.length - 1] & (0xff >> (bit & 7));
+  if (padding) throw new FormatError("the padding of a packet is not zero");
   return codes;
 }
 
 function readCounts(bytes, channels, stages, frames) {
   const numbers = [...Array(stages + 1).keys()];
-  const weights = numbers.map((before) => numbers.map((number) => 1 + Math.floor(WEIGHT / (1 + Math.abs(before - number)))));
+  const weight = (before, number) => 1 + Math.floor(WEIGHT / (1 + Math.abs(before - number)));
+  const weights = numbers.map((before) => numbers.map((number) => weight(before, number)));
   const decoder = new RangeDecoder(bytes);
   const counts = Array.from({ length: channels }, () => new Int32Array(frames));
   for (const row of counts) {

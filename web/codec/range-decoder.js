@@ -1,4 +1,4 @@
-/** Bytes -> symbols: the asymmetric numeral system of docs/CONTEXT.md. The state stays below 2^48, exact in a number. */
+/** Bytes -> symbols: the asymmetric numeral system of docs/CONTEXT.md. The state, below 2^48, is exact in a number. */
 
 import { FormatError } from "./vq.js";
 

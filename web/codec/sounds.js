@@ -2,7 +2,7 @@
 
 import { Decoder, Encoder } from "./codec.js";
 import { absentCodes, packPlain } from "./payloads.js";
-import { PLAIN, write } from "./vq.js";
+import { write } from "./vq.js";
 
 const BLOCK_FRAMES = 50;
 const PACKET_S = 5;
@@ -46,8 +46,9 @@ async function decodeChannel(codec, codes, length, report) {
 
 /** The bytes of a `.vq` file of codes that stand for so many samples. */
 export function toFile(codec, codes, numSamples) {
-  const { bits, hop, sampleRate } = codec;
-  const header = { coding: PLAIN, channels: codes.length, stages: codes[0].length, bits, hop, fingerprint: codec.fingerprints[0], sampleRate, sourceRate: sampleRate, numSamples };
+  const { bits, hop, sampleRate, fingerprints: [fingerprint] } = codec;
+  const sizes = { channels: codes.length, stages: codes[0].length, bits, hop };
+  const header = { ...sizes, fingerprint, sampleRate, sourceRate: sampleRate, numSamples };
   const frames = numSamples ? codes[0][0].length : 0;
   const each = (PACKET_S * sampleRate) / hop;
   const packets = [];

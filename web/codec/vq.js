@@ -9,7 +9,7 @@ const HEAD_BYTES = 10;
 const UNKNOWN_SAMPLES = 2 ** 40 - 1;
 const MAX_CODES = 2 ** 21;
 const RVQ = 0;
-export const PLAIN = 0;
+const PLAIN = 0;
 
 /** What is wrong with a file, in words for its owner. */
 export class FormatError extends Error {}
@@ -56,7 +56,7 @@ function finished(header, packets, numSamples, atEnd) {
 
 function readHeader(bytes) {
   if (!MAGIC.every((byte, place) => bytes[place] === byte)) throw new FormatError("this is not a .vq file");
-  if (bytes.length > 3 && bytes[3] !== MAJOR) throw new FormatError(`version ${bytes[3]} of .vq files is unknown to this page`);
+  if (bytes.length > 3 && bytes[3] !== MAJOR) throw new FormatError(`version ${bytes[3]} of .vq files is unknown here`);
   if (bytes.length < HEADER_BYTES) throw new FormatError("the file ends within its header");
   if (crc16(bytes.subarray(0, 30)) !== unsigned(bytes, 30, 2)) throw new FormatError("the header is damaged");
   if (bytes[5] >> 4 !== RVQ) throw new FormatError("this page reads files of the kind rvq only");
