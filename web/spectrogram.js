@@ -30,7 +30,7 @@ export function levelsAt(samples, centre) {
   return Array.from({ length: SIZE / 2 }, (_, bin) => 10 * Math.log10(re[bin] ** 2 + im[bin] ** 2 + 1e-10));
 }
 
-/** From black by blue and orange to white; brightness grows all the way, so that it reads without colour. */
+/** From black by red and pink to white: brightness grows all the way, so that it reads without colour. */
 function colour(share) {
   const blue = 0.35 * Math.sin(Math.PI * share) + share ** 3;
   return [1.6 * share, share ** 1.5, blue, 1].map((value) => 255 * Math.min(1, value));
