@@ -100,30 +100,24 @@ async function decode() {
 }
 
 async function toggleRecording() {
-  const begins = recording === null;
-  if (begins) {
-    recording = await record();
-  } else {
-    const { stop } = recording;
-    recording = null;
-    await openSound(await stop());
-  }
-  element("record").textContent = begins ? "Stop recording" : "Record";
-  element("record").setAttribute("aria-pressed", begins);
-  if (begins) element("status").textContent = "Recording …";
+  const finished = recording;
+  recording = finished ? null : await record();
+  press("record", recording !== null, finished ? "Record" : "Stop recording");
+  if (finished) await openSound(await finished.stop());
+  else element("status").textContent = "Recording …";
 }
 
 async function toggleLive() {
-  const begins = conversation === null;
-  if (begins) {
-    conversation = await talk(client, model, stages(), showLive);
-  } else {
-    await conversation.stop();
-    conversation = null;
-  }
-  element("live").textContent = begins ? "Stop" : "Start";
-  element("live").setAttribute("aria-pressed", begins);
-  element("status").textContent = begins ? "Real time: speak." : "Real time has ended.";
+  const finished = conversation;
+  conversation = finished ? null : await talk(client, model, stages(), showLive);
+  press("live", conversation !== null, finished ? "Start" : "Stop");
+  await finished?.stop();
+  element("status").textContent = finished ? "Real time has ended." : "Real time: speak.";
+}
+
+function press(id, pressed, text) {
+  element(id).setAttribute("aria-pressed", pressed);
+  element(id).textContent = text;
 }
 
 /** Do something once all before it is done, and say what went wrong if it does. */
