@@ -61,9 +61,7 @@ function openFile(file) {
 }
 
 async function openSound(buffer) {
-  const original = await samplesOf(buffer, model.sampleRate);
-  Object.assign(sound, { original, samples: original.length });
-  await encode();
+  await encode(await samplesOf(buffer, model.sampleRate));
   await decode();
 }
 
@@ -75,7 +73,7 @@ async function openCoded(file) {
 
 function encodeAndDecode() {
   return attempt("The sound could not be encoded.", async () => {
-    await encode();
+    await encode(sound.original);
     await decode();
   });
 }
@@ -84,11 +82,11 @@ function decodeAgain() {
   return attempt("The sound could not be decoded.", decode);
 }
 
-async function encode() {
+async function encode(original) {
   working("Encoding …");
-  const values = { samples: sound.original, stages: stages() };
+  const values = { samples: original, stages: stages() };
   const { codes, file, seconds } = await client.call("encode", values, showProgress);
-  Object.assign(sound, { codes, file, encodingS: seconds });
+  Object.assign(sound, { original, codes, samples: original.length, file, encodingS: seconds });
 }
 
 async function decode() {
