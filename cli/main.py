@@ -28,6 +28,7 @@ from .peel import peel
 from .play import play
 from .prepare import prepare
 from .quantizers import quantizers
+from .serve.serve import serve
 from .terminal import messages, streams
 from .tokens.detokenize import detokenize
 from .tokens.tokenize import tokenize
@@ -76,6 +77,7 @@ app.command()(peel)
 app.command()(play)
 app.command()(listen)
 app.command()(talk)
+app.command()(serve)
 app.command()(prepare)
 app.command()(train)
 app.command("train-context")(train_context)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from ..errors import CorruptFile, VqcodecError
@@ -24,10 +23,14 @@ class Network:
 
     Raises:
         CorruptFile: it is no graph, or not one of vqcodec's.
-        VqcodecError: it cannot be read.
+        VqcodecError: it cannot be read, or onnxruntime is not installed.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:  # the files of a model can be written and served without
+            raise VqcodecError("this needs the package onnxruntime: pip install 'vqcodec[light]'") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = _QUIET

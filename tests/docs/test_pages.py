@@ -87,7 +87,10 @@ def test_rotten_links_and_paths_are_noticed() -> None:
 def test_the_layout_names_every_package() -> None:
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
     inner = [package.split(".")[1:] for package in packages]
-    folders = {"/".join(part if part[:1] in (["models"], ["recipes"], ["cli"]) else ["codec", *part]) for part in inner}
+    folders = {
+        "/".join(part if part[:1] in (["models"], ["recipes"], ["cli"], ["web"]) else ["codec", *part])
+        for part in inner
+    }
     layout = text_of(OF_CODE[0]).split("## Layout")[1].split("## Shapes")[0]
     assert set(re.findall(r"^\| `([\w/]+)/` ", layout, flags=re.MULTILINE)) - {"tests"} == folders
 

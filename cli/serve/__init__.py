@@ -1,0 +1,1 @@
+"""`vqcodec serve`."""
