@@ -90,8 +90,7 @@ def is_tensor(thing: object) -> TypeGuard[Tensor]:
 def _array(thing: object, wanted: str) -> NDArray[Any]:
     """Return a numpy or torch array as a numpy array; raise TypeError for what is none."""
     if is_tensor(thing):
-        values: NDArray[Any] = thing.detach().cpu().numpy()
-        return values
+        return as_array(thing)
     if not hasattr(thing, "__array__"):
         raise TypeError(f"{wanted}, not {type(thing).__name__}")
     return np.asarray(thing)

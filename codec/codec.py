@@ -7,8 +7,6 @@ import os
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import torch
-
 from vqcodec.models import checkpoint, registry
 from vqcodec.models import precision as arithmetic
 from vqcodec.models.autoencoder import Autoencoder
@@ -91,11 +89,6 @@ class Codec(SoundCoding, BatchCoding):
         if chosen == "bfloat16":
             arithmetic.reduce(model)
         return cls(model, info.fingerprint, info.decodes, path, chosen)
-
-    @property
-    def device(self) -> torch.device:
-        """The device that the model computes on."""
-        return next(self.model.parameters()).device
 
     @functools.cached_property
     def context(self) -> ContextCoder | None:  # type: ignore[override]

@@ -25,7 +25,7 @@ from . import tensor_file
 from .autoencoder import Autoencoder
 from .config import ModelConfig
 from .context.store import PREFIX as CONTEXT_PREFIX
-from .registry import FORMAT, METADATA, describe
+from .registry import FORMAT, METADATA, SILENCE, describe
 
 _LEARNING_STATE = (".counts", ".sums")  # of a codebook: needed to go on training only
 _DECODE_FIELDS = (
@@ -43,9 +43,6 @@ _DECODE_FIELDS = (
     "decoder_lookahead",
     "delay",
 )
-SILENCE = "silence"
-"""The tensor with the latent of a frame without codes; files written before such frames have none, and it is 0."""
-
 _STOCHASTIC_FIELDS = ("decoder_stochastic", "decoder_spread_from_hz")
 
 

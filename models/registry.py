@@ -30,6 +30,9 @@ METADATA = frozenset(
 )
 """Keys in the metadata of model files, their checksum aside."""
 
+SILENCE = "silence"
+"""The tensor with the latent of a frame without codes; files written before such frames have none, and it is 0."""
+
 _WEIGHTS = Path(__file__).parent / "weights"
 _SUFFIX = ".safetensors"
 _FORMER = _WEIGHTS / "former.json"

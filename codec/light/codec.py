@@ -23,23 +23,21 @@ from .layout import CODES, DECODER, ENCODER
 from .networks import Network
 from .streams import LightCandidates, LightDecoder, LightEncoder
 
-_SILENCE = "silence"
-
 
 class LightEngine:
     """The networks of an exported model, each loaded when it is first needed; see `Engine`.
 
     Args:
         folder: that `vqcodec export --onnx` wrote.
+        config: of the model.
         threads: to compute on.
 
     Raises:
         CorruptFile: the codebooks cannot be read, or are not those of the configuration.
-        ConfigError: the configuration is unknown to this version.
     """
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        self.config: ModelConfig = registry.describe(folder / CODES).config
+    def __init__(self, folder: Path, config: ModelConfig, threads: int) -> None:
+        self.config = config
         self._books, self._silence = _codebooks(folder / CODES, self.config)
         self._folder, self._threads = folder, threads
 
@@ -82,7 +80,7 @@ class Codec(SoundCoding):
         self._folder = Path(folder)
         info = registry.describe(self._folder / CODES)
         self.fingerprint, self.decodes = info.fingerprint, info.decodes
-        self.engine: LightEngine = LightEngine(self._folder, threads)
+        self.engine: LightEngine = LightEngine(self._folder, info.config, threads)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], threads: int = 1) -> Codec:
@@ -139,8 +137,8 @@ def _codebooks(path: Path, config: ModelConfig) -> tuple[Sequence[NDArray[np.flo
             raise CorruptFile(f"{path}: the tensor {min(missing)} is missing")
         books = [file.get_tensor(name).astype(np.float32) for name in names]
         silence = np.zeros(config.latent_dim, np.float32)  # of models that are older than frames without codes
-        if _SILENCE in file.keys():  # noqa: SIM118
-            silence = file.get_tensor(_SILENCE).astype(np.float32)
+        if registry.SILENCE in file.keys():  # noqa: SIM118
+            silence = file.get_tensor(registry.SILENCE).astype(np.float32)
     shape = (config.codebook_size, config.latent_dim)
     if any(book.shape != shape for book in books) or silence.shape != shape[1:]:
         raise CorruptFile(f"{path}: the codebooks are not of the shape {list(shape)}")

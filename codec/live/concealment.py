@@ -42,7 +42,7 @@ class FrameDecoder:
     def __init__(self, codec: Codec, *, texture: float = 1.0, seed: int = 0) -> None:
         self.hop_length = codec.config.hop_length
         self._model = codec.model
-        self._device = next(codec.model.parameters()).device
+        self._device = codec.device
         self._texture = texture
         self._stream = Stream()
         self._random = np.random.default_rng(seed)

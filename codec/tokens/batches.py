@@ -162,7 +162,7 @@ class BatchCoding(ModelFacts):
         if not waveform.is_floating_point() or waveform.ndim < 1 or waveform.shape[-1] % self.hop_length:
             wanted = f"floats [..., sample] with a multiple of {self.hop_length} samples"
             raise AudioError(f"expected {wanted}, not {waveform.dtype} {list(waveform.shape)}")
-        rows = waveform.reshape(-1, 1, waveform.shape[-1]).to(self._place).float()
+        rows = waveform.reshape(-1, 1, waveform.shape[-1]).to(self.device).float()
         with torch.set_grad_enabled(gradient):
             latents: Tensor = self.model.encoder(rows, Stream()).float()
         return latents.view(*waveform.shape[:-1], *latents.shape[1:]).to(waveform.device)
@@ -184,13 +184,14 @@ class BatchCoding(ModelFacts):
             raise ConfigError(f"expected {wanted}, not {codes.dtype} {list(codes.shape)}")
         if codes.numel() and not (codes.min() >= 0 and codes.max() < self.codebook_size):
             raise ConfigError(f"codes lie from 0 to {self.codebook_size - 1}, not {codes.min()} to {codes.max()}")
-        rows = codes.reshape(-1, *codes.shape[-2:]).to(self._place).long()
+        rows = codes.reshape(-1, *codes.shape[-2:]).to(self.device).long()
         with torch.no_grad():
             latents = self.model.quantizer.decode(rows)
         return latents.view(*codes.shape[:-2], *latents.shape[1:]).to(codes.device)
 
     @property
-    def _place(self) -> torch.device:
+    def device(self) -> torch.device:
+        """The device that the model computes on."""
         return next(self.model.parameters()).device
 
     def _at_our_rate(self, items: list[Tensor], sample_rate: int) -> list[Tensor]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .train import Bits, Display
+    from ..display import Display
+    from .train import Bits
 
 CHECKPOINT = "checkpoint.pt"
 """Name of the file in the cache that a training goes on from."""

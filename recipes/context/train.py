@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from vqcodec.models.context.config import ContextConfig
 from vqcodec.models.context.integer import WIDE
 from vqcodec.models.context.store import whole_vectors
 
+from ..display import Display
+from ..schedule import warmed_cosine
 from .codes import Codes, allotted
 from .network import SUM_STEPS, ContextTraining
 
@@ -28,16 +30,6 @@ _SAVED_EVERY = 250
 _MEASURED_FRAMES = 250
 _MOST_MEASURED = 96
 _UNSEEN = 8.0  # uses that every code is given beside its real ones
-
-
-class Display(Protocol):
-    """What training tells of itself."""
-
-    def message(self, text: str) -> None:
-        """Take a line of news."""
-
-    def update(self, share: float, text: str) -> None:
-        """Take the share that is done, and a few words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +60,7 @@ class Settings:
 
     def rate(self, step: int) -> float:
         """The learning rate: linear warm-up, then a cosine."""
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-        warmup = min(1.0, (step + 1) / self.warmup_steps)
-        return self.learning_rate * warmup * (self.final_share + (1 - self.final_share) * cosine)
+        return self.learning_rate * warmed_cosine(step, self.steps, self.warmup_steps, self.final_share)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,11 +17,12 @@ from vqcodec.models.prior import store
 from vqcodec.models.prior.base import Prior
 from vqcodec.models.prior.config import PriorConfig
 
+from ..display import Display
 from . import corpus as corpora
 from . import likelihood
 from .corpus import Corpus
 from .likelihood import Bits
-from .train import Display, Settings, fit
+from .train import Settings, fit
 
 CHECKPOINT = "checkpoint.pt"
 """Name of the file in the cache that a training goes on from."""

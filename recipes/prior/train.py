@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,21 +16,13 @@ from vqcodec.files import atomic_output
 from vqcodec.models.prior.base import Prior, bits_of
 from vqcodec.models.prior.slots import arrange
 
+from ..display import Display
 from ..optimizer_state import load_state
+from ..schedule import warmed_cosine
 from .batches import Batches
 from .corpus import Corpus
 
 _REPORTED_EVERY = 50
-
-
-class Display(Protocol):
-    """What training tells of itself."""
-
-    def message(self, text: str) -> None:
-        """Take a line of news."""
-
-    def update(self, share: float, text: str) -> None:
-        """Take the share that is done, and a few words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +49,7 @@ class Settings:
 
     def rate(self, step: int) -> float:
         """The learning rate: linear warm-up, then a cosine."""
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-        warmup = min(1.0, (step + 1) / self.warmup_steps)
-        return self.learning_rate * warmup * (self.final_share + (1 - self.final_share) * cosine)
+        return self.learning_rate * warmed_cosine(step, self.steps, self.warmup_steps, self.final_share)
 
 
 def fit(

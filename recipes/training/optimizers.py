@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 
 from ..config import OptimizerConfig, Recipe
+from ..schedule import warmed_cosine
 
 
 def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
@@ -27,6 +26,4 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.op
 def learning_rate_share(step: int, recipe: Recipe) -> float:
     """Linear warm-up, then a cosine down to `final_share` at the last step."""
     config = recipe.optimizer
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.run.steps)))
-    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    return warmup * (config.final_share + (1 - config.final_share) * cosine)
+    return warmed_cosine(step, recipe.run.steps, config.warmup_steps, config.final_share)

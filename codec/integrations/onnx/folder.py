@@ -77,6 +77,6 @@ def _codes_of(path: str | os.PathLike[str]) -> bytes:
     with tensor_file.opened(path, "a model file") as file:
         metadata = dict(file.metadata() or {})
         tensor_file.check_whole(path, metadata, registry.METADATA)
-        kept = ("quantizer.", checkpoint.SILENCE, CONTEXT_PREFIX)
+        kept = ("quantizer.", registry.SILENCE, CONTEXT_PREFIX)
         tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith(kept)}  # noqa: SIM118
     return tensor_file.to_bytes(tensors, metadata)
