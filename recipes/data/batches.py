@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -138,11 +140,17 @@ def started(loader: DataLoader[T]) -> Iterator[T]:
 
 def worker_settings(workers: int) -> dict[str, Any]:
     """Settings of a `DataLoader` for its workers: new processes, as a fork of one that has computed may hang."""
-    start = {"multiprocessing_context": "spawn", "worker_init_fn": leave_signals_to_the_trainer} if workers else {}
+    start = {"multiprocessing_context": "spawn", "worker_init_fn": obey_the_trainer} if workers else {}
     return {"num_workers": workers, **start}
 
 
-def leave_signals_to_the_trainer(_: int) -> None:
-    """Ctrl-C goes to every process of a terminal: a worker that died of it would take the trainer along."""
+def obey_the_trainer(_: int) -> None:
+    """Prepare a worker to live and to end as the trainer wants.
+
+    Ctrl-C goes to every process of a terminal: a worker that died of it would take the trainer along. And when the
+    trainer has enough, a worker may still be handing a batch over in a thread, which Python before 3.14 would cut off
+    in the middle of torch's code at its end: the process would abort. So it ends at once.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    atexit.register(os._exit, 0)
