@@ -5,12 +5,12 @@ Each takes (reference, decoded, sample_rate): two float waveforms [sample] of on
 identical waveforms get. Where a score is undefined it raises AudioError; none is ever NaN. All of them raise it for
 waveforms that are empty, differ in length or hold NaN.
 
-PESQ, STOI, ViSQOL, DNSMOS and PLCMOS need the `eval` extra (`pip install 'vqcodec[eval]'`). Models are loaded once per
-process and keep to one thread; ViSQOL may be called from one thread at a time only.
+PESQ, STOI, ViSQOL, Distill-MOS, DNSMOS and PLCMOS need the `eval` extra (`pip install 'vqcodec[eval]'`). Models are
+loaded once per process and keep to one thread; ViSQOL may be called from one thread at a time only.
 """
 
 from .distances import lsd, mcd, mel_distance, si_sdr
-from .opinion import dnsmos_ovrl, p808, plcmos
+from .opinion import distill_mos, dnsmos_ovrl, p808, plcmos
 from .perceptual import estoi, pesq_nb, pesq_wb, stoi, visqol
 from .table import METRICS, Metric, missing
 from .texture import FRAME_RATE_HZ, flatness_db, lattice_db
@@ -19,6 +19,7 @@ __all__ = [
     "FRAME_RATE_HZ",
     "METRICS",
     "Metric",
+    "distill_mos",
     "dnsmos_ovrl",
     "estoi",
     "flatness_db",

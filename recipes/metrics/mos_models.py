@@ -1,4 +1,4 @@
-"""Networks that predict listeners' mean opinion scores from a waveform alone: those of the package `speechmos`.
+"""Networks that predict listeners' mean opinion scores from a waveform alone: of `speechmos` and of `distillmos`.
 
 Each takes a waveform `[sample]` at 16 kHz, nominally in [-1, 1], of any length but 0. The arithmetic around the
 networks is that of their authors' scripts. Each is loaded once per process and keeps to one thread.
@@ -6,7 +6,9 @@ networks is that of their authors' scripts. Each is loaded once per process and 
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import math
 from collections.abc import Iterator
 from importlib.resources import as_file, files
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+    from torch import nn
 
 RATE = 16_000
 
@@ -25,6 +28,9 @@ DNSMOS_POLYNOMIAL = (-0.06766283, 1.11546468, 0.04602535)
 """From the network's overall quality to MOS, highest power first; as published with the model."""
 
 P808_WINDOW, P808_HOP, P808_BANDS = 321, 160, 120
+
+DISTILL_MOS_WINDOW = 122_880
+"""Samples; a shorter recording is followed by silence."""
 
 PLCMOS_WINDOW, PLCMOS_HOP = 512, 256
 PLCMOS_RATERS = 15
@@ -51,6 +57,19 @@ def plcmos(waveform: NDArray[np.float32]) -> float:
     features = _plcmos_features(waveform)
     raters = np.random.default_rng(0).standard_normal((PLCMOS_RATERS, 1, 64)).astype(np.float32)
     return float(np.mean([network.run(None, {"degraded_audio": features, "rater_embed": one})[0] for one in raters]))
+
+
+def distill_mos(waveform: NDArray[np.float32]) -> float:
+    """MOS from 1 to 5; Stahl and Gamper 2025, "Distill-MOS". Windows of 7.68 s at even distances of at most 1 s."""
+    import torch
+
+    rest = max(0, len(waveform) - DISTILL_MOS_WINDOW)
+    firsts = np.linspace(0, rest, math.ceil(rest / RATE) + 1).astype(int)
+    windows = [waveform[first : first + DISTILL_MOS_WINDOW] for first in firsts]
+    network = _distilled()
+    with torch.inference_mode():  # window by window: together, those of a long recording would fill the memory
+        scores = [network(torch.from_numpy(np.ascontiguousarray(window))[None]) for window in windows]
+    return float(torch.stack(scores).mean())
 
 
 def _windows(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -96,3 +115,12 @@ def _network(name: str) -> InferenceSession:
     options.log_severity_level = 4  # PLCMOS's file gives its output another shape than it has
     with as_file(files("speechmos") / name) as path:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@functools.cache
+def _distilled() -> nn.Module:
+    from distillmos import ConvTransformerSQAModel
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells where its weights lie
+        network: nn.Module = ConvTransformerSQAModel()
+    return network.eval()

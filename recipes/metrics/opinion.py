@@ -1,9 +1,20 @@
-"""Scores that predict listeners' opinion of the decoded waveform alone, by networks of the package `speechmos`."""
+"""Scores that predict listeners' opinion of the decoded waveform alone, by networks of other packages."""
 
 from __future__ import annotations
 
 from . import mos_models
 from .waveforms import RATE, Waveform, finite, resampled_pair
+
+
+def distill_mos(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> float:
+    """Distill-MOS, MOS from 1 to 5, higher is better; Stahl and Gamper 2025, at 16 kHz.
+
+    A small network that a large self-supervised one (wav2vec 2.0 XLS-R) taught, on listeners' opinions of noisy,
+    enhanced, transmitted and coded speech. Judges the decoded waveform alone, so compare with what the reference itself
+    gets. The model is that of the package `distillmos`.
+    """
+    _, waveform = resampled_pair(reference, decoded, sample_rate, RATE)
+    return finite("Distill-MOS", mos_models.distill_mos(waveform))
 
 
 def p808(reference: Waveform, decoded: Waveform, sample_rate: int = RATE) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from .distances import lsd, mcd, mel_distance, si_sdr
-from .opinion import dnsmos_ovrl, p808, plcmos
+from .opinion import distill_mos, dnsmos_ovrl, p808, plcmos
 from .perceptual import estoi, pesq_nb, pesq_wb, stoi, visqol
 from .texture import flatness_db, lattice_db
 
@@ -36,6 +37,7 @@ _SPEECHMOS = ("speechmos", "onnxruntime")
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
+        Metric("distill_mos", "Distill-MOS", "MOS", True, distill_mos, requires=("distillmos", "torchaudio")),
         Metric("p808", "P.808", "MOS", True, p808, requires=_SPEECHMOS),
         Metric("plcmos", "PLCMOS", "MOS", True, plcmos, requires=_SPEECHMOS),
         Metric("dnsmos_ovrl", "DNSMOS OVRL", "MOS", True, dnsmos_ovrl, requires=_SPEECHMOS),
@@ -62,6 +64,16 @@ def missing(metric: Metric) -> str | None:
     """Say in one line which packages a score lacks here and how to get them; None where it can be had."""
     absent = [_DISTRIBUTIONS.get(name, name) for name in metric.requires if importlib.util.find_spec(name) is None]
     if not absent:
-        return None
+        return _unloadable(metric)
     packages = f"the package{'s' if len(absent) > 1 else ''} {' and '.join(absent)}"
     return f"{metric.label} needs {packages}: pip install 'vqcodec[eval]'"
+
+
+def _unloadable(metric: Metric) -> str | None:
+    """Say why a score cannot be had although its packages are there; None where it can."""
+    if "torchaudio" in metric.requires:
+        try:
+            importlib.import_module("torchaudio")
+        except (ImportError, OSError):  # it refuses builds of torch other than its own
+            return f"{metric.label} needs a torchaudio that fits the installed torch"
+    return None

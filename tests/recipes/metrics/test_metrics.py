@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ DURATION_S = 4.6
 Score = Callable[[Sound, Sound, int], float]
 
 ALL = list(METRICS)
-ALONE = ["p808", "plcmos", "dnsmos_ovrl"]
+ALONE = ["distill_mos", "p808", "plcmos", "dnsmos_ovrl"]
 """They judge the decoded waveform without the reference."""
 WITH_REFERENCE = [name for name in ALL if name not in ALONE]
 
@@ -71,9 +72,9 @@ def degraded(speech: Sound) -> Sound:
 
 def test_the_table() -> None:
     assert list(METRICS) == [metric.name for metric in METRICS.values()]
-    assert ALL[:5] == ["p808", "plcmos", "dnsmos_ovrl", "lattice_db", "flatness_db"]
-    assert ALL[5:10] == ["pesq_wb", "pesq_nb", "visqol", "stoi", "estoi"]
-    assert ALL[10:] == ["mel_distance", "lsd", "mcd", "si_sdr"]
+    assert ALL[:6] == ["distill_mos", "p808", "plcmos", "dnsmos_ovrl", "lattice_db", "flatness_db"]
+    assert ALL[6:11] == ["pesq_wb", "pesq_nb", "visqol", "stoi", "estoi"]
+    assert ALL[11:] == ["mel_distance", "lsd", "mcd", "si_sdr"]
     assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
     for metric in METRICS.values():
         assert metric.name.isidentifier()
@@ -90,16 +91,24 @@ def hide(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 
 def test_missing_packages_are_named_as_pip_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchaudio", ModuleType("torchaudio"))
     hide(monkeypatch)
     assert {missing(metric) for metric in METRICS.values()} == {None}
     hide(monkeypatch, "visqol", "pystoi")
     assert missing(METRICS["visqol"]) == "ViSQOL needs the package visqol-python: pip install 'vqcodec[eval]'"
     assert missing(METRICS["estoi"]) == "ESTOI needs the package pystoi: pip install 'vqcodec[eval]'"
     assert missing(METRICS["pesq_wb"]) is None
-    hide(monkeypatch, "visqol", "ai_edge_litert", "speechmos", "onnxruntime", "pesq", "pystoi")
+    hide(monkeypatch, "visqol", "ai_edge_litert", "distillmos", "speechmos", "onnxruntime", "pesq", "pystoi")
     assert "the packages visqol-python and ai-edge-litert: pip" in str(missing(METRICS["visqol"]))
     had = [name for name in METRICS if missing(METRICS[name]) is None]
     assert had == ["lattice_db", "flatness_db", "mel_distance", "lsd", "mcd", "si_sdr"]
+
+
+def test_a_torchaudio_that_does_not_load_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch)
+    monkeypatch.setitem(sys.modules, "torchaudio", None)
+    reason = "Distill-MOS needs a torchaudio that fits the installed torch"
+    assert [missing(metric) for metric in METRICS.values() if missing(metric)] == [reason]
 
 
 # What all scores have in common.
@@ -138,7 +147,7 @@ def test_visqol_of_identical_waveforms_depends_on_the_recording() -> None:
         assert 3.7 < score(sound, sound, RATE) < 4.8
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in ("lattice_db", "plcmos")])
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("lattice_db", "plcmos", "distill_mos")])
 def test_more_noise_is_worse(name: str, speech: Sound) -> None:
     score = function(name)
     values = [score(speech, mnru(speech, ratio_db), RATE) for ratio_db in (30, 20, 10, 0)]
@@ -166,7 +175,7 @@ def test_other_sample_rates_are_resampled(name: str) -> None:
         for sound in tensors
     ]
     # Where the two resamplers' filters end, only the log-spectral distance and PLCMOS look closely.
-    tolerance = {"lsd": 0.1, "plcmos": 0.2}.get(name, 0.01)
+    tolerance = {"lsd": 0.1, "plcmos": 0.2, "distill_mos": 0.2}.get(name, 0.01)
     assert score(*high, 3 * RATE) == pytest.approx(score(low[0], low[1], RATE), abs=tolerance)
 
 
@@ -481,6 +490,22 @@ def test_plcmos_hears_gaps_and_noise(speech: Sound) -> None:
     for start in range(0, len(gaps), 1600):
         gaps[start : start + 480] = 0
     assert score(speech, speech, RATE) > score(speech, gaps, RATE) + 0.2
+    assert score(speech, speech, RATE) > score(speech, mnru(speech, 10), RATE) + 0.2
+
+
+@pytest.mark.parametrize("duration_s", [2.0, 7.68, 9.3])
+def test_distill_mos_is_that_of_its_authors(duration_s: float) -> None:
+    score = function("distill_mos")
+    import torch
+
+    sound = mnru(voice(duration_s, seed=3), 10.0)
+    with torch.no_grad():
+        wanted = float(mos_models._distilled()(torch.from_numpy(sound)[None]))
+    assert score(sound, sound, RATE) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_distill_mos_hears_noise(speech: Sound) -> None:
+    score = function("distill_mos")
     assert score(speech, speech, RATE) > score(speech, mnru(speech, 10), RATE) + 0.2
 
 
