@@ -1,4 +1,4 @@
-"""The measurements of docs/LIVE.md: `python docs/measure_live.py delay`, `hour`, `hostile` or `forged`."""
+"""The measurements of docs/LIVE.md: `python docs/measure_live.py delay`, or `hour`, `hostile`, `forged`, `gaps DIR`."""
 
 from __future__ import annotations
 
@@ -193,5 +193,34 @@ def delay(seconds: float = 10.0) -> None:
     print(f"{len(found)} clicks: {np.mean(found):.0f} ms in the mean, {min(found):.0f} to {max(found):.0f} ms")
 
 
+def gaps(folder: str) -> None:
+    """Frames of 10 ms and steps between samples that are louder with gaps than anything near them without."""
+    from vqcodec import audio
+    from vqcodec.recipes.evaluation.systems.lossy.live import LiveVqcodec
+    from vqcodec.recipes.evaluation.systems.lossy.losses import parse_losses
+
+    intact, broken = (LiveVqcodec(kbps=3.0, loss=loss) for loss in parse_losses("0,5:60"))
+    levels, steps = [], []
+    for path in sorted(path for path in Path(folder).rglob("*") if path.suffix in (".flac", ".opus", ".wav")):
+        waveform = audio.read(path, RATE)[0].mean(0)
+        whole, gappy = (system.run(waveform, RATE, Path()).waveform for system in (intact, broken))
+        levels.append(excess_db(whole, gappy, lambda x: np.sqrt(np.mean(x**2, axis=1)) + 1e-3))
+        steps.append(excess_db(whole, gappy, lambda x: np.abs(np.diff(x, axis=1)).max(1) + 1e-3))
+    for name, found in (("level", np.concatenate(levels)), ("step", np.concatenate(steps))):
+        share = 100 * np.mean(found > 6)
+        print(f"{name}: at most {found.max():.1f} dB more, above 6 dB in {share:.3f} % of {len(found)} frames")
+
+
+def excess_db(whole: Any, gappy: Any, loudness: Any) -> Any:
+    """How much louder each frame is with gaps than the loudest within 100 ms of it without [frame]."""
+    frames = len(whole) // 160
+    usual, now = (loudness(signal[: frames * 160].reshape(frames, 160).astype(float)) for signal in (whole, gappy))
+    near = np.lib.stride_tricks.sliding_window_view(np.pad(usual, 10, mode="edge"), 21).max(1)
+    return 20 * np.log10(now / near)
+
+
 if __name__ == "__main__":
-    {"delay": delay, "hour": hour, "hostile": hostile, "forged": forged}[sys.argv[1]](*map(float, sys.argv[2:]))
+    if sys.argv[1] == "gaps":
+        gaps(sys.argv[2])
+    else:
+        {"delay": delay, "hour": hour, "hostile": hostile, "forged": forged}[sys.argv[1]](*map(float, sys.argv[2:]))

@@ -47,7 +47,7 @@ Redundancy: TypeAlias = Annotated[
     str,
     typer.Option(
         metavar="KIND",
-        help="Codes that travel twice: auto follows the loss; none, or packets back x stages: 1x1, 2x1, 4x1, 1x2.",
+        help="Codes that travel twice: auto follows the loss; none, or packets back x stages: 1x1, 2x1, 4x1, 1x3.",
     ),
 ]
 Always: TypeAlias = Annotated[bool, typer.Option("--always", help="Send while nobody speaks as well.")]

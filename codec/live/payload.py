@@ -35,7 +35,7 @@ class Redundancy(NamedTuple):
 
 
 NO_REDUNDANCY = Redundancy(0, 0)
-REDUNDANCIES = (NO_REDUNDANCY, Redundancy(1, 1), Redundancy(2, 1), Redundancy(4, 1), Redundancy(1, 2))
+REDUNDANCIES = (NO_REDUNDANCY, Redundancy(1, 1), Redundancy(2, 1), Redundancy(4, 1), Redundancy(1, 3))
 """All that payload types can say, in the order of their numbers."""
 
 

@@ -64,8 +64,8 @@ def test_frames_that_were_not_sent_are_not_redundant() -> None:
     assert [packet.redundant is None for _, packet in sent if not packet.noise] == [True, True, False, False, False]
 
 
-def test_a_frame_of_a_single_stage_has_no_two_redundant_ones() -> None:
-    packets = packetizer(redundancy=Redundancy(1, 2))
+def test_a_frame_of_a_single_stage_has_no_three_redundant_ones() -> None:
+    packets = packetizer(redundancy=Redundancy(1, 3))
     stages = [1, 3, 1]
     sent = read([one for n, count in enumerate(stages) for one in packets.push(codes(n, count)[:, 0])])
     assert [packet.redundant is None for _, packet in sent] == [True, True, False]

@@ -96,7 +96,7 @@ def test_redundancy_is_counted_and_helps(small: str, tmp_path: Path) -> None:
 
 
 def test_names_tell_settings_apart(small: str) -> None:
-    plan = LossPlan(losses=parse_losses("5,10:60"), redundancies=parse_redundancies("none,1x1,1x2"))
+    plan = LossPlan(losses=parse_losses("5,10:60"), redundancies=parse_redundancies("none,1x1,1x3"))
     systems = ours_under_loss(small, [400, 1200], plan)
     assert len({system.name for system in systems}) == len({system.codec + system.setting for system in systems}) == 12
     assert systems[1].name == "live_small-0.4-loss5-red1x1"
