@@ -108,7 +108,9 @@ class _LayerStep:
         self._convolve[:, channels:] *= 0.5
         self._project = _matrix(layer.project)
         self._project[:-1] *= 0.5
-        self._kept = np.zeros((layer.dilation, batch, channels))  # inputs of the last samples, each where it will be due
+        self._kept = np.zeros(
+            (layer.dilation, batch, channels)
+        )  # inputs of the last samples, each where it will be due
         self._seen = np.zeros((batch, 2 * channels))
         self._active = np.zeros((batch, 2 * channels))
         self._gated = np.ones((batch, channels + 1))

@@ -110,7 +110,9 @@ class Objective:
         if self.recipe.discriminator.adaptive and "adversarial" in terms:
             weights["adversarial"] = weights["adversarial"] * self._balance(terms, weights)
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-        if output.coefficients is not None and output.coefficients.spread is not None:  # several processes want a gradient, if of 0, for every parameter
+        if (
+            output.coefficients is not None and output.coefficients.spread is not None
+        ):  # several processes want a gradient, if of 0, for every parameter
             loss = loss + 0.0 * output.coefficients.spread.sum()
         if "nll" in terms:
             terms["bits"] = terms["nll"] / math.log(2)
