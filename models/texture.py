@@ -35,9 +35,9 @@ def draws(table: Tensor, keys: Tensor, first_frame: int | Tensor, frames: int, b
 
 
 def uniforms(key: int, first: int, count: int, each: int) -> Tensor:
-    """Numbers between 0 and 1, all as likely, float64 [count, each]: `each` for every number of a sample from `first` on.
+    """Numbers between 0 and 1, all as likely, float64 [count, each]: some for each sample, from number `first` on.
 
-    As `draws`, with samples for frames and without a table: (hash + 1/2) / 2^32.
+    As `draws`, with samples for frames and (hash + 1/2) / 2^32 for what a table has.
     """
     hashes = _hashes(torch.tensor([key]), first, count, each)[0].T
     return (hashes.double() + 0.5) / (1 << 32)

@@ -1,7 +1,7 @@
 """Latents -> waveform, sample by sample: a WaveNet with a linear predictor.
 
-van den Oord et al. 2016, "WaveNet: A Generative Model for Raw Audio"; the distributions of 16-bit samples after van den
-Oord et al. 2017, "Parallel WaveNet"; means as differences from a linear prediction after Hwang et al. 2018, "LP-WaveNet".
+van den Oord et al. 2016, "WaveNet: A Generative Model for Raw Audio"; distributions of 16-bit samples after van den
+Oord et al. 2017, "Parallel WaveNet"; means relative to a linear prediction after Hwang et al. 2018, "LP-WaveNet".
 """
 
 from __future__ import annotations

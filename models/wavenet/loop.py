@@ -1,7 +1,7 @@
 """The loop over samples: each takes one step of every layer, and what layers will need again is kept.
 
-After Le Paine et al. 2016, "Fast Wavenet Generation Algorithm". In numpy, which takes less time than torch to begin a small
-product. It computes what `network` and `mixture` compute.
+After Le Paine et al. 2016, "Fast Wavenet Generation Algorithm". It computes what `network` and `mixture` compute, but
+in numpy, which begins a small product sooner than torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .mixture import LEAST_LOG_SCALE, LEVELS, STEP
-from .network import FEATURES, Conditions, GatedStack
+from .network import FEATURES, Conditions, GatedLayer, GatedStack
 
 Array = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class SampleLoop:
         channels = stack.mix.in_features
         self.position = 0
         """Number of the next sample."""
-        self._layers = [_LayerStep(layer, batch, channels) for layer in stack.layers]
+        self._layers = [_LayerStep(layer, batch, channels) for layer in stack.gated]
         self._first, self._mix, self._last = (_matrix(end) for end in (stack.project_in, stack.mix, stack.project_out))
         self._mix[:-1] /= math.sqrt(len(self._layers))
         self._state = np.zeros((batch, 2 * channels))  # the signal between the layers, and the sum of the skips
@@ -69,7 +69,7 @@ class SampleLoop:
         return drawn
 
     def _step(self, prediction: Array, gates: Array, log_scale: Array) -> Array:
-        """Parameters of the next sample's mixture [batch, 3 * component], given its gates [layer, batch, 2 * channel]."""
+        """Parameters of a sample's mixture [batch, 3 * component], given the gates [layer, batch, 2 * channel]."""
         state, channels = self._state, self._state.shape[-1] // 2
         self._features[:, 0], self._features[:, 1], self._features[:, 2] = self._past[:, 0], prediction, self._error
         self._features[:, :-1] *= np.exp(-log_scale)
@@ -82,7 +82,8 @@ class SampleLoop:
         np.maximum(state[:, channels:], 0.0, out=hidden[:, :-1])
         np.matmul(hidden, self._mix, out=mixed[:, :-1])
         np.maximum(mixed[:, :-1], 0.0, out=mixed[:, :-1])
-        return mixed @ self._last  # type: ignore[no-any-return]
+        parameters: Array = mixed @ self._last
+        return parameters
 
     def _draw(self, parameters: Array, prediction: Array, log_scale: Array, which: float, place: float) -> Array:
         """Draw samples [batch], as `mixture_of` and `Mixture.draw` do."""
@@ -102,7 +103,7 @@ class _LayerStep:
     As sigmoid(x) = (tanh(x / 2) + 1) / 2, one call computes both activations; the halves are in the weights.
     """
 
-    def __init__(self, layer: nn.Module, batch: int, channels: int) -> None:
+    def __init__(self, layer: GatedLayer, batch: int, channels: int) -> None:
         self._channels = channels
         self._convolve = _matrix(layer.convolve)[: 2 * channels]
         self._convolve[:, channels:] *= 0.5

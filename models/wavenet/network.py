@@ -97,6 +97,11 @@ class GatedStack(nn.Module):
             spread = torch.linspace(-1, 1, mixtures) if mixtures > 1 else torch.zeros(1)
             self.project_out.bias.copy_(torch.cat([torch.zeros(mixtures), 0.1 * spread, spread]))
 
+    @property
+    def gated(self) -> list[GatedLayer]:
+        """The gated layers, the first one first."""
+        return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
+
     def forward(self, features: Tensor, gates: Tensor) -> Tensor:
         """[batch, sample, FEATURES] and gates [batch, frame, layer * 2 * channel] -> [batch, sample, 3 * component].
 
@@ -127,7 +132,7 @@ def direct_form(reflections: Tensor) -> Tensor:
 def at_samples(conditions: Conditions, hop: int, stream: Stream, owner: nn.Module) -> Conditions:
     """Predictor and level of frames -> of all their `hop` samples, from frame to frame linearly; the gates stay.
 
-    Those of a frame hold for the last of its samples, as the MDCT's windows have it. `stream` carries the last frame for
+    Those of a frame hold for its last sample, as the MDCT's windows have it. `stream` carries the frame before for
     `owner`.
     """
     order = conditions.predictor.shape[-1]
@@ -135,7 +140,7 @@ def at_samples(conditions: Conditions, hop: int, stream: Stream, owner: nn.Modul
     before, after = both[:, :-1, None], both[:, 1:, None]  # [batch, frame, 1, order + 1]
     share = (torch.arange(hop, device=both.device, dtype=both.dtype)[:, None] + 1) / hop
     samples = (before + share * (after - before)).flatten(1, 2)
-    return Conditions(conditions.gates, *samples.split([order, 1], -1))
+    return Conditions(conditions.gates, samples[..., :order], samples[..., order:])
 
 
 def features_of(before: Tensor, prediction: Tensor, error_before: Tensor, log_scale: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import wavenets
 from typer.testing import CliRunner, Result
 
-import wavenets
 from synthetic import voice
 from vqcodec import Codec
 from vqcodec.cli.main import app

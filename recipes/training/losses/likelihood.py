@@ -20,7 +20,7 @@ def gaussian(residual_variance: Tensor) -> Tensor:
 
 
 def binned_gaussian(mean: Tensor, variance: Tensor, samples: Tensor) -> Tensor:
-    """Logarithm of the probability that Gaussians, rounded to 16 bits, give to samples; all of one shape, in float64."""
+    """Logarithm of the probability of samples by Gaussians, rounded to 16 bits; all of one shape, in float64."""
     scale = variance.double().sqrt()
     offset, half = (samples.double() - mean.double()) / scale, STEP / 2 / scale
     upper = torch.where(samples >= HIGHEST, torch.inf, offset + half)
@@ -29,4 +29,5 @@ def binned_gaussian(mean: Tensor, variance: Tensor, samples: Tensor) -> Tensor:
     right = offset > 0
     upper, lower = torch.where(right, -lower, upper), torch.where(right, -upper, lower)
     above, below = torch.special.log_ndtr(upper), torch.special.log_ndtr(lower)
-    return above + torch.log(-torch.expm1(below - above))
+    likelihood: Tensor = above + torch.log(-torch.expm1(below - above))
+    return likelihood

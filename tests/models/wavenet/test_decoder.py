@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+import wavenets
 from torch import Tensor
 
-import wavenets
 from vqcodec.models.layers import Stream
 from vqcodec.models.texture import uniforms
 from vqcodec.models.wavenet.decoder import WaveNetDecoder

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import wavenets
 from scipy.stats import norm
 
-import wavenets
 from synthetic import voice
 from vqcodec import Codec
 from vqcodec.errors import ConfigError
