@@ -23,7 +23,7 @@ _WORDS: dict[str, tuple[str, Callable[[float], str]]] = {
     "loudness": ("loudness loss", _number),
     "similarity": ("similarity loss", _number),
     "nll": ("negative log-likelihood", lambda value: f"{value:.4g} nat per sample"),
-    "bits": ("that", lambda value: f"{value:.4g} bit per sample"),
+    "bits": ("ideal code length", lambda value: f"{value:.4g} bit per sample"),
     "gaussian": ("of a Gaussian", lambda value: f"{value:.4g} nat per sample"),
     "local_gaussian": ("of a Gaussian as wide at each sample", lambda value: f"{value:.4g} nat per sample"),
     "commitment": ("commitment loss", _number),
