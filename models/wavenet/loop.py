@@ -35,6 +35,7 @@ class SampleLoop:
         self._first, self._mix, self._last = (_matrix(end) for end in (stack.project_in, stack.mix, stack.project_out))
         self._mix[:-1] /= math.sqrt(len(self._layers))
         self._state = np.zeros((batch, 2 * channels))  # the signal between the layers, and the sum of the skips
+        self._signal, self._skips = self._state[:, :channels], self._state[:, channels:]
         self._hidden = np.ones((2, batch, channels + 1))  # 1 is what biases are multiplied with
         self._features = np.ones((batch, FEATURES + 1))
         self._past = np.zeros((batch, order))  # the latest sample first
@@ -70,16 +71,16 @@ class SampleLoop:
 
     def _step(self, prediction: Array, gates: Array, log_scale: Array) -> Array:
         """Parameters of a sample's mixture [batch, 3 * component], given the gates [layer, batch, 2 * channel]."""
-        state, channels = self._state, self._state.shape[-1] // 2
-        self._features[:, 0], self._features[:, 1], self._features[:, 2] = self._past[:, 0], prediction, self._error
-        self._features[:, :-1] *= np.exp(-log_scale)
-        np.arcsinh(self._features[:, :-1], out=self._features[:, :-1])
-        np.matmul(self._features, self._first, out=state[:, :channels])
-        state[:, channels:] = 0.0
+        inputs = self._features[:, :-1]
+        inputs[:, 0], inputs[:, 1], inputs[:, 2] = self._past[:, 0], prediction, self._error
+        inputs *= np.exp(-log_scale)
+        np.arcsinh(inputs, out=inputs)
+        np.matmul(self._features, self._first, out=self._signal)
+        self._skips[:] = 0.0
         for layer, biases in zip(self._layers, gates, strict=True):
-            layer.add(state, biases, self.position)
+            layer.add(self._state, self._signal, biases, self.position)
         hidden, mixed = self._hidden
-        np.maximum(state[:, channels:], 0.0, out=hidden[:, :-1])
+        np.maximum(self._skips, 0.0, out=hidden[:, :-1])
         np.matmul(hidden, self._mix, out=mixed[:, :-1])
         np.maximum(mixed[:, :-1], 0.0, out=mixed[:, :-1])
         parameters: Array = mixed @ self._last
@@ -87,7 +88,12 @@ class SampleLoop:
 
     def _draw(self, parameters: Array, prediction: Array, log_scale: Array, which: float, place: float) -> Array:
         """Draw samples [batch], as `mixture_of` and `Mixture.draw` do."""
-        logits, offsets, log_ratios = np.split(parameters, 3, -1)
+        count = parameters.shape[-1] // 3
+        logits, offsets, log_ratios = (
+            parameters[:, :count],
+            parameters[:, count : 2 * count],
+            parameters[:, 2 * count :],
+        )
         shares = np.exp(logits - logits.max(-1, keepdims=True)).cumsum(-1)
         chosen = (which * shares[:, -1:] > shares[:, :-1]).sum(-1)
         level = log_scale[:, 0]
@@ -104,31 +110,30 @@ class _LayerStep:
     """
 
     def __init__(self, layer: GatedLayer, batch: int, channels: int) -> None:
-        self._channels = channels
         self._convolve = _matrix(layer.convolve)[: 2 * channels]
         self._convolve[:, channels:] *= 0.5
         self._project = _matrix(layer.project)
         self._project[:-1] *= 0.5
-        self._kept = np.zeros(
-            (layer.dilation, batch, channels)
-        )  # inputs of the last samples, each where it will be due
+        self._kept = np.zeros((layer.dilation, batch, channels))  # inputs of the last samples, the oldest due next
         self._seen = np.zeros((batch, 2 * channels))
+        self._before, self._now = self._seen[:, :channels], self._seen[:, channels:]
         self._active = np.zeros((batch, 2 * channels))
+        self._signal, self._gate = self._active[:, :channels], self._active[:, channels:]
         self._gated = np.ones((batch, channels + 1))
+        self._product = self._gated[:, :-1]
         self._added = np.zeros((batch, 2 * channels))
 
-    def add(self, state: Array, biases: Array, position: int) -> None:
-        """Add the outputs of sample number `position` to signal and skips [batch, 2 * channel]."""
-        channels, active = self._channels, self._active
+    def add(self, state: Array, x: Array, biases: Array, position: int) -> None:
+        """Add the outputs of sample number `position` to signal and skips [batch, 2 * channel], x being the signal."""
         due = self._kept[position % len(self._kept)]
-        self._seen[:, :channels] = due
-        self._seen[:, channels:] = due[:] = state[:, :channels]
-        np.matmul(self._seen, self._convolve, out=active)
-        active += biases
-        np.tanh(active, out=active)
-        active[:, channels:] += 1.0
-        np.multiply(active[:, :channels], active[:, channels:], out=self._gated[:, :-1])
-        np.matmul(self._gated, self._project, out=self._added)
+        self._before[:] = due
+        self._now[:] = due[:] = x
+        np.dot(self._seen, self._convolve, out=self._active)
+        self._active += biases
+        np.tanh(self._active, out=self._active)
+        self._gate += 1.0
+        np.multiply(self._signal, self._gate, out=self._product)
+        np.dot(self._gated, self._project, out=self._added)
         state += self._added
 
 
