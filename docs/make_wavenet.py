@@ -25,7 +25,7 @@ from vqcodec.recipes.metrics import stoi
 from vqcodec.recipes.training.validation import decoder_inputs, likelihoods
 
 LENGTH_S = 3
-TEXTURES = (1.0, 0.5)
+TEXTURES = (1.0, 0.7)
 SHOWN = 2
 
 Sound = NDArray[np.float32]
@@ -44,7 +44,8 @@ def main(model: Path, out: Path, *recordings: Path) -> None:
     """Print a table, and draw recordings beside what is decoded."""
     codec = Codec.load(model, device="cpu", precision="float32")
     rate, every = codec.sample_rate, []
-    columns = ["nats", "Gaussian", "local Gaussian", *(f"STOI, texture {texture:g}" for texture in TEXTURES)]
+    columns = ["nats", "Gaussian", "local Gaussian"]
+    columns += [f"{what}, texture {texture:g}" for texture in TEXTURES for what in ("STOI", "level in dB")]
     print(f"| recording | {' | '.join(columns)} | real-time factor |")
     print("|---" * (len(columns) + 2) + "|")
     for path in recordings:
@@ -55,7 +56,9 @@ def main(model: Path, out: Path, *recordings: Path) -> None:
         with torch.inference_mode():
             passed, _ = decoder_inputs(codec.model, recording, quantizes=True)
             nats = likelihoods(codec.model, passed[codec.num_stages], recording)
-        values = [*nats.values(), *(stoi(recording, sound, rate) for sound in sounds)]
+        values = [*nats.values()]
+        for sound in sounds:
+            values += [stoi(recording, sound, rate), 20 * float(np.log10(sound.std() / recording.std()))]
         print(f"| {path.stem} | {' | '.join(f'{value:.3f}' for value in values)} | {factor:.2f} |", flush=True)
         every.append((Decoded(recording, sounds), values))
     print(f"| mean | {' | '.join(f'{value:.3f}' for value in np.mean([values for _, values in every], axis=0))} | |")
