@@ -32,7 +32,7 @@ class Conditions(NamedTuple):
 class Conditioner(nn.Module):
     """Latents -> `Conditions`: the trunk of the MDCT decoder, and a linear layer in place of the coefficients.
 
-    The linear predictor is a lattice filter, whose coefficients lie between -1 and 1, so that it is always stable.
+    The linear predictor of a frame is a lattice filter, whose coefficients lie between -1 and 1, so that it is stable.
     """
 
     def __init__(self, config: ModelConfig) -> None:

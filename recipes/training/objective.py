@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
     """A part after the forward pass."""
 
     terms: dict[str, Tensor]
-    """Loss terms by name, unweighted [], and the negative log-likelihood "nll" once more in "bits" """
+    """Loss terms by name, unweighted []; as "bits", which has no weight, the term "nll" once more"""
     loss: Tensor
     """The weighted sum of the terms []"""
     decoded: Tensor
