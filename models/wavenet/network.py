@@ -93,9 +93,10 @@ class GatedStack(nn.Module):
         self.mix = nn.Linear(channels, channels)
         self.project_out = nn.Linear(channels, 3 * mixtures)
         nn.init.zeros_(self.project_out.weight)
+        places = [(2 * index + 1 - mixtures) / max(1, mixtures - 1) for index in range(mixtures)]  # from -1 to 1
         with torch.no_grad():  # components that differ: means around the prediction, scales from narrow to wide
-            spread = torch.linspace(-1, 1, mixtures) if mixtures > 1 else torch.zeros(1)
-            self.project_out.bias.copy_(torch.cat([torch.zeros(mixtures), 0.1 * spread, spread]))
+            bias = self.project_out.bias
+            bias.copy_(bias.new_tensor([0.0] * mixtures + [0.1 * place for place in places] + places))
 
     @property
     def gated(self) -> list[GatedLayer]:
