@@ -198,7 +198,8 @@ class StreamDecoder(_BlockStream):
         block_frames: frames computed at once, 1 for the lowest latency.
         num_samples: the length at the codec's rate, if it is known.
         texture: share of the noise that a model which samples draws coefficients with, 0 to 1: with 0 it decodes their
-            means, which measures closer to the original and sounds duller. Without effect on other models.
+            means, which measures closer to the original and sounds duller. A WaveNet decoder multiplies the scales of
+            its distributions with it. Without effect on other models.
 
     Raises:
         ConfigError: an argument is out of range, or the model has no codes.

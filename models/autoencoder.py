@@ -13,6 +13,7 @@ from .config import ModelConfig
 from .decoder import Coefficients, Decoder
 from .encoder import Encoder
 from .layers import Stream
+from .wavenet.decoder import WaveNetDecoder
 
 _SILENT_FRAMES = 64
 """Frames of silence after which an encoder has forgotten what was before."""
@@ -25,12 +26,15 @@ class Reconstruction(NamedTuple):
     """Drawn with the whole of the spreads [draw, batch, 1, sample]; without spreads the waveform"""
     waveform: Tensor
     """As decoding draws it [batch, 1, sample]"""
-    coefficients: Coefficients
-    """Compressed MDCT coefficients before synthesis."""
+    coefficients: Coefficients | None
+    """Compressed MDCT coefficients before synthesis; None from a WaveNet decoder."""
     latents: Tensor
     """Before the bottleneck [batch, dim, latent frame]"""
     quantized: Quantized | None
     """Output of the bottleneck; None if noise was substituted for it."""
+    log_likelihood: Tensor | None = None
+    """Of every sample of the target, in nats [batch, sample], from a WaveNet decoder. Draws and waveform are then the
+    mean of each sample's distribution, given those before."""
 
 
 class Autoencoder(nn.Module):
@@ -41,7 +45,7 @@ class Autoencoder(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.quantizer = config.kind.build(config)
-        self.decoder = Decoder(config)
+        self.decoder = WaveNetDecoder(config) if config.decoder_kind == "wavenet" else Decoder(config)
         self.audibility = Audibility(config.latent_hop, config.encoder_lookahead)
         self.register_buffer("silence", torch.zeros(config.latent_dim), persistent=False)
         self.silence: Tensor
@@ -56,6 +60,7 @@ class Autoencoder(nn.Module):
         keys: Tensor | None = None,
         varying: Tensor | None = None,
         lost: Tensor | None = None,
+        target: Tensor | None = None,
     ) -> Reconstruction:
         """Encode and decode a batch from silence, for training.
 
@@ -68,6 +73,7 @@ class Autoencoder(nn.Module):
                 if None.
             varying: items of which `stages` is the mean only, allotted to their frames, bool [batch]; no item if None.
             lost: frames that do not reach a decoder that conceals, bool [batch, frame]; no frame if None.
+            target: what a WaveNet decoder learns to draw, of the waveform's shape; the waveform if None.
         """
         stream = Stream()
         latents = self.encoder(waveform, stream).float()
@@ -82,10 +88,20 @@ class Autoencoder(nn.Module):
             passed = passed + self.silence[:, None] * (stages == 0)[:, None]
         if lost is not None:
             passed = self.decoder.conceal(passed, lost)
+        if isinstance(self.decoder, WaveNetDecoder):
+            mixture, samples = self.decoder.teacher_forced(passed, waveform if target is None else target, stream)
+            mean = mixture.mean[:, None]
+            return Reconstruction(mean[None], mean, None, latents, quantized, mixture.log_likelihood(samples))
         coefficients = self.decoder.coefficients(passed, stream)
         if keys is None:
             keys = torch.arange(2 * len(waveform), device=waveform.device).view(2, -1)
         return Reconstruction(*self.decoder.draw(coefficients, keys, stream), coefficients, latents, quantized)
+
+    @property
+    def mdct_decoder(self) -> Decoder:
+        """The decoder of a model that has an MDCT decoder."""
+        assert isinstance(self.decoder, Decoder)
+        return self.decoder
 
     @torch.no_grad()
     def learn_silence(self) -> None:

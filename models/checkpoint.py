@@ -44,6 +44,14 @@ _DECODE_FIELDS = (
     "delay",
 )
 _STOCHASTIC_FIELDS = ("decoder_stochastic", "decoder_spread_from_hz")
+_WAVENET_FIELDS = (
+    "decoder_kind",
+    "wavenet_channels",
+    "wavenet_layers",
+    "wavenet_cycle",
+    "wavenet_mixtures",
+    "wavenet_order",
+)
 
 
 def save(
@@ -130,6 +138,8 @@ def _fingerprint(config: ModelConfig, tensors: Mapping[str, Tensor]) -> str:
         fields |= {name: getattr(config, name) for name in _STOCHASTIC_FIELDS}
     if config.decoder_conceals:  # and than concealment
         fields["decoder_conceals"] = True
+    if config.decoder_kind == "wavenet":  # and than these
+        fields |= {name: getattr(config, name) for name in _WAVENET_FIELDS}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
         if name.startswith(("decoder.", "quantizer.")):
@@ -199,7 +209,11 @@ def _encoder_weights(c: ModelConfig) -> int:
 def _decoder_weights(c: ModelConfig) -> int:
     width, blocks = c.decoder_width, c.decoder_fast_blocks + c.decoder_blocks
     up = c.stride * width if c.stride > 1 else 0
-    return width * (c.latent_dim + up + c.mdct_hop + c.spread_bins) + blocks * _block_weights(c, width)
+    trunk = width * (c.latent_dim + up) + blocks * _block_weights(c, width)
+    if c.decoder_kind == "mdct":
+        return trunk + width * (c.mdct_hop + c.spread_bins)
+    gates = 2 * c.wavenet_channels * c.wavenet_layers
+    return trunk + gates * (width + 3 * c.wavenet_channels)
 
 
 def _block_weights(c: ModelConfig, width: int) -> int:

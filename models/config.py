@@ -25,6 +25,9 @@ MAX_DELAY = 1 << 20
 BEYOND = 4
 """How many times lower than the lowest bitrate, or higher than the highest, a wish may be: more is another unit."""
 
+DECODERS = ("mdct", "wavenet")
+"""The kinds of decoders."""
+
 _MAX_NAME_BYTES = 100
 
 _LIMITS = {
@@ -46,6 +49,11 @@ _LIMITS = {
     "decoder_fast_blocks": (0, 256),
     "decoder_blocks": (1, 256),
     "decoder_spread_from_hz": (0, 1_000_000),
+    "wavenet_channels": (1, 4_096),
+    "wavenet_layers": (1, 256),
+    "wavenet_cycle": (1, 14),
+    "wavenet_mixtures": (1, 256),
+    "wavenet_order": (1, 256),
 }
 """The least and the largest value of sizes; what is built from them is bounded, whatever a file says."""
 
@@ -111,6 +119,19 @@ class ModelConfig:
     """Frequency above which coefficients have a spread; below it the means are used alone (decoder_stochastic only)."""
     decoder_conceals: bool = False
     """Whether the decoder can go on without a frame: a vector of its own then stands in for the latent."""
+    decoder_kind: str = "mdct"
+    """Kind of the decoder: "mdct", which computes MDCT coefficients, or "wavenet", which draws the waveform sample by
+    sample. Of the latter the settings of blocks are those of the network that turns latents into conditions."""
+    wavenet_channels: int = 64
+    """Channels of the gated layers (wavenet only, likewise the settings that follow)."""
+    wavenet_layers: int = 16
+    """Number of gated layers."""
+    wavenet_cycle: int = 8
+    """Layers after which dilations begin anew: in a cycle they are 1, 2, 4, ... samples."""
+    wavenet_mixtures: int = 4
+    """Logistic distributions that the distribution of a sample is made of."""
+    wavenet_order: int = 16
+    """Samples before that the linear prediction of a sample is made of."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -132,7 +153,27 @@ class ModelConfig:
                 f"model.decoder_spread_from_hz = {self.decoder_spread_from_hz} leaves no coefficient with a spread"
                 f" under {self.sample_rate / 2:g} Hz"
             )
+        self._check_decoder()
         self.kind.check(self)
+
+    def _check_decoder(self) -> None:
+        if self.decoder_kind not in DECODERS:
+            raise ConfigError(f"model.decoder_kind = {self.decoder_kind!r} is none of {', '.join(DECODERS)}")
+        for name in ("decoder_stochastic", "decoder_conceals"):
+            if getattr(self, name):
+                self.require_mdct(f"model.{name} = true")
+
+    def require_mdct(self, what: str) -> None:
+        """Refuse `what`, which only models with an MDCT decoder can do.
+
+        Raises:
+            ConfigError: the decoder is of another kind.
+        """
+        if self.decoder_kind != "mdct":
+            raise ConfigError(
+                f"{what} needs a model that decodes to MDCT coefficients; {self.name} has"
+                f" decoder_kind = {self.decoder_kind!r}"
+            )
 
     @property
     def kind(self) -> Kind:

@@ -7,9 +7,13 @@ that a whole signal at once and the same signal block by block run through the v
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+State = TypeVar("State")
 
 _FEW_FRAMES = 4
 """Frames up to which a depthwise convolution is faster as a sum than as a convolution, which takes long to set up."""
@@ -21,12 +25,20 @@ class Stream:
     def __init__(self) -> None:
         self._tails: dict[nn.Module, Tensor] = {}
         self._frames: dict[nn.Module, int] = {}
+        self._others: dict[nn.Module, Any] = {}
 
     def count(self, layer: nn.Module, frames: int) -> int:
         """Note that `layer` works on the next `frames` frames; returns the number of the first of them, from 0 on."""
         first = self._frames.get(layer, 0)
         self._frames[layer] = first + frames
         return first
+
+    def state(self, layer: nn.Module, begin: Callable[[], State]) -> State:
+        """Return what else `layer` carries from block to block, which `begin` makes for a new signal."""
+        if layer not in self._others:
+            self._others[layer] = begin()
+        state: State = self._others[layer]
+        return state
 
     def extend(self, layer: nn.Module, x: Tensor, left: int, dim: int = -1) -> Tensor:
         """Put the last `left` frames of what `layer` saw before in front of x; frames are counted along `dim`."""

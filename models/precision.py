@@ -40,9 +40,11 @@ def chosen(precision: str, device: torch.device) -> Literal["float32", "bfloat16
 def reduce(model: Autoencoder) -> None:
     """Replace the products with weights of encoder and decoder by those in bfloat16; for coding only.
 
+    A WaveNet decoder stays as it is: its every sample depends on all bits of those before.
+
     The model's state cannot be saved any more.
     """
-    for part in (model.encoder, model.decoder):
+    for part in (model.encoder, model.decoder) if model.config.decoder_kind == "mdct" else (model.encoder,):
         for owner in list(part.modules()):
             for name, layer in list(owner.named_children()):
                 if isinstance(layer, nn.Linear):

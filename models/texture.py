@@ -31,12 +31,25 @@ def draws(table: Tensor, keys: Tensor, first_frame: int | Tensor, frames: int, b
         frames: how many.
         bins: coefficients in a frame.
     """
+    return table[_hashes(keys, first_frame, frames, bins) >> (32 - TABLE_BITS)]
+
+
+def uniforms(key: int, first: int, count: int, each: int) -> Tensor:
+    """Numbers between 0 and 1, all as likely, float64 [count, each]: some for each sample, from number `first` on.
+
+    As `draws`, with samples for frames and (hash + 1/2) / 2^32 for what a table has.
+    """
+    hashes = _hashes(torch.tensor([key]), first, count, each)[0].T
+    return (hashes.double() + 0.5) / (1 << 32)
+
+
+def _hashes(keys: Tensor, first_frame: int | Tensor, frames: int, bins: int) -> Tensor:
+    """Numbers below 2^32 that look like chance [key, bin, frame]; arguments as of `draws`."""
     device = keys.device
     frame = first_frame + torch.arange(frames, device=device)
     frame_hash = _mix((_mix(keys)[:, None] + frame) & _MASK)  # [key, frame]
     offset = torch.arange(bins, device=device)[:, None] * _BIN_STEP
-    hashes = _mix((frame_hash[:, None] + offset) & _MASK)  # [key, bin, frame]
-    return table[hashes >> (32 - TABLE_BITS)]
+    return _mix((frame_hash[:, None] + offset) & _MASK)
 
 
 def partial_table() -> Tensor:

@@ -107,6 +107,9 @@ class LossConfig(_Section):
 
     A loss schedule leads from the signed MDCT error alone ("signs first") to the spectral losses: from
     `schedule_start` on, for `schedule_steps` steps, weights move linearly to their final values.
+
+    A WaveNet decoder (model.decoder_kind) learns by its negative log-likelihood, in nats per sample and with the weight
+    1; of the weights here only those of the latents then matter, from `commitment` to `contractive`.
     """
 
     signed: NotNegative = 0.7
@@ -263,7 +266,7 @@ class RunConfig(_Section):
     """Steps between validations."""
     best_by: str = "mel"
     """Validation score that decides which checkpoint is best: as logged ("mel@12"), or without "@" for the mean over
-    the numbers of stages."""
+    the numbers of stages. With a WaveNet decoder "nll", the negative log-likelihood."""
     compile: bool = False
     """Whether to run the model through `torch.compile`: slow to start, then faster on GPUs."""
     tensorboard: bool = True

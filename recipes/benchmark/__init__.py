@@ -35,7 +35,7 @@ def run(
 
     Raises:
         ModelMismatch, CorruptFile: the model is not there or is none.
-        ConfigError: a device cannot be used.
+        ConfigError: a device cannot be used, or the model's decoder is a WaveNet.
     """
     facts = machine.facts(settings.devices)
     subject = Subject(model, settings)

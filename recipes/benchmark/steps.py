@@ -76,7 +76,7 @@ def decode(codec: Codec, data: bytes, place: Place) -> tuple[NDArray[np.float32]
     watch.lap(UNPACKING)
     codes = torch.as_tensor(encoded.codes).to(place.device)  # [1, stage, frame]
     watch.skip()
-    with model.decoder.project_out.register_forward_hook(lambda module, inputs, output: watch.lap(DECODER)):
+    with model.mdct_decoder.project_out.register_forward_hook(lambda module, inputs, output: watch.lap(DECODER)):
         for block in torch.split(codes, BLOCK_FRAMES, dim=-1):
             latents = model.quantizer.decode(block)
             watch.lap(LOOKUP)

@@ -39,6 +39,7 @@ class Subject:
             device: Codec.load(model, device, settings.precision) for device in settings.devices
         }
         self.codec = next(iter(self.codecs.values()))
+        self.codec.config.require_mdct("a benchmark of the steps")
         self.waveform = voice(settings.seconds, self.codec.sample_rate)
 
     @property

@@ -38,7 +38,7 @@ def calibrate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool
         quantizes: whether the bottleneck is in the path.
         settings: the share of the spreads, and how much of the lost energy is restored.
     """
-    decoder, training = model.decoder, model.training
+    decoder, training = model.mdct_decoder, model.training
     model.eval()
     wanted = drawn = torch.zeros(model.config.spread_bins)
     for target, high, spread in _passes(model, recordings, quantizes):
@@ -68,7 +68,7 @@ def _passes(
         target = _target(model, recording.target[0].numpy())
         late = config.lookahead * config.stride
         for latents in decoder_inputs(model, waveform, quantizes)[0].values():
-            mean, spread = model.decoder.coefficients(latents, Stream())
+            mean, spread = model.mdct_decoder.coefficients(latents, Stream())
             assert spread is not None
             frames = mean.shape[-1] - late
             yield high_part(target, spread)[..., :frames], high_part(mean, spread)[..., late:], spread[..., late:]

@@ -7,7 +7,7 @@ from vqcodec.errors import ConfigError
 from ..config import Recipe
 from ..data.batches import crop_samples
 from .losses.spectral import windows
-from .validation import OF_CODES, SCORES, listened_to
+from .validation import listened_to, scores_of
 
 
 def check(recipe: Recipe) -> None:
@@ -17,10 +17,16 @@ def check(recipe: Recipe) -> None:
         ConfigError: `run.best_by` is not a score of the validation, `data.crop_s` too short for the losses, or there
             are no codebooks to learn by gradient; or the model cannot vary its stages, or lose frames, as it should.
     """
+    _check_decoder(recipe)
     _check_learning(recipe)
     _check_frames(recipe)
     _check_best_by(recipe)
     _check_crop(recipe)
+
+
+def _check_decoder(recipe: Recipe) -> None:
+    if recipe.phases.adversarial_from is not None:
+        recipe.model.require_mdct("phases.adversarial_from")
 
 
 def _check_learning(recipe: Recipe) -> None:
@@ -45,7 +51,7 @@ def _check_best_by(recipe: Recipe) -> None:
     by = recipe.run.best_by
     name, at, stages = by.partition("@")
     choices = [str(choice) for choice in listened_to(recipe.model)]
-    scores = [score for score in SCORES if recipe.model.has_codes or score not in OF_CODES]
+    scores = scores_of(recipe.model)
     if name not in scores:
         raise ConfigError(f"run.best_by = {by!r} is not a score of the validation; choose one of {', '.join(scores)}")
     if at and stages not in choices:

@@ -85,7 +85,8 @@ class MetricsLog:
             self._tensorboard.scalars(step, "validation", scores)
             if quantizes:
                 self._tensorboard.codes(step, model)
-                self._tensorboard.decoded(step, model)
+                if model.config.decoder_kind == "mdct":  # others take many times as long as the sound
+                    self._tensorboard.decoded(step, model)
 
     def _write(self, **values: Any) -> None:
         self._file.write(json.dumps(values) + "\n")

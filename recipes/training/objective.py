@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqcodec.models.autoencoder import Autoencoder, Reconstruction
-from vqcodec.models.decoder import high_part
+from vqcodec.models.decoder import Coefficients, high_part
 from vqcodec.models.layers import Stream
 
 from ..config import LossConfig, Recipe
@@ -50,9 +51,9 @@ class Outcome(NamedTuple):
     """A part after the forward pass."""
 
     terms: dict[str, Tensor]
-    """Loss terms by name, unweighted []"""
+    """Loss terms by name, unweighted []; as "bits", which has no weight, the term "nll" once more"""
     loss: Tensor
-    """Their weighted sum []"""
+    """The weighted sum of the terms []"""
     decoded: Tensor
     """As decoding draws it [item, 1, sample], in line with `reference`"""
     reference: Tensor
@@ -87,26 +88,40 @@ class Objective:
         drawn = part.drawn
         with self.autocast():
             output = forward(
-                part.waveform, drawn.stages, quantizes, drawn.noise, drawn.keys.T, drawn.varying, drawn.lost
+                part.waveform,
+                drawn.stages,
+                quantizes,
+                drawn.noise,
+                drawn.keys.T,
+                drawn.varying,
+                drawn.lost,
+                part.target,
             )
         delay = self.recipe.model.delay
         draws, decoded = output.draws[..., delay:], output.waveform[..., delay:]
         reference = part.target[..., : part.target.shape[-1] - delay]
-        terms = self._waveform_terms(draws, decoded, reference, step)
-        terms |= self._coefficient_terms(output, part, whole)
+        if output.log_likelihood is not None:
+            terms = {"nll": -output.log_likelihood[:, delay:].mean()}
+        else:
+            terms = self._waveform_terms(draws, decoded, reference, step)
+            terms |= self._coefficient_terms(output.coefficients, part, whole)
         terms |= self._latent_terms(output, part, whole)
         weights: dict[str, float | Tensor] = {**self.weights(step)}
         if self.recipe.discriminator.adaptive and "adversarial" in terms:
             weights["adversarial"] = weights["adversarial"] * self._balance(terms, weights)
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-        if output.coefficients.spread is not None:  # several processes want a gradient, if of 0, for every parameter
+        if (
+            output.coefficients is not None and output.coefficients.spread is not None
+        ):  # several processes want a gradient, if of 0, for every parameter
             loss = loss + 0.0 * output.coefficients.spread.sum()
+        if "nll" in terms:
+            terms["bits"] = terms["nll"] / math.log(2)
         return Outcome(terms, loss, decoded, reference, output)
 
     def _balance(self, terms: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]) -> Tensor:
         """How much harder the losses of what is decoded pull at the last layer than the adversarial one does []."""
         decoded = [weights[name] * value for name, value in terms.items() if name not in _NOT_OF_THE_DECODED]
-        last_layer = self.model.decoder.project_out.weight
+        last_layer = self.model.mdct_decoder.project_out.weight
         return adaptive_weight(torch.stack(decoded).sum(), terms["adversarial"], last_layer)
 
     def autocast(self) -> torch.autocast:
@@ -118,7 +133,7 @@ class Objective:
         """Weight of each loss term at a step, by name."""
         share, config = self.adversarial_share(step) or 0.0, self.recipe.discriminator
         adversarial = {"adversarial": share * config.adversarial, "feature": share * config.feature}
-        return loss_weights(self.recipe.loss, self.schedule_progress(step)) | adversarial
+        return loss_weights(self.recipe.loss, self.schedule_progress(step)) | adversarial | {"nll": 1.0}
 
     def schedule_progress(self, step: int) -> float:
         """Progress of the loss schedule at a step: 0 for the signed error alone, 1 for the final weights."""
@@ -156,12 +171,15 @@ class Objective:
             terms |= self.adversary.terms(reference, decoded)
         return terms
 
-    def _coefficient_terms(self, output: Reconstruction, part: BatchPart, whole: BatchTotals) -> dict[str, Tensor]:
+    def _coefficient_terms(
+        self, coefficients: Coefficients | None, part: BatchPart, whole: BatchTotals
+    ) -> dict[str, Tensor]:
+        assert coefficients is not None
         config = self.recipe.model
         late = config.lookahead * config.stride
-        means, target = output.coefficients.mean[..., late:].float(), self.heard(part.coefficients)
+        means, target = coefficients.mean[..., late:].float(), self.heard(part.coefficients)
         terms = {"signed": signed_error(means, target, self.recipe.loss.signed_focus, whole.energy)}
-        spread = output.coefficients.spread
+        spread = coefficients.spread
         if spread is not None and self.recipe.loss.mean:
             terms["mean"] = relative_error(high_part(means, spread), high_part(target, spread))
         return terms

@@ -168,7 +168,7 @@ class Trainer:
         """
         if not self.recipe.model.decoder_stochastic:
             return
-        averaged, ours = self.averaged.decoder, self.model.decoder
+        averaged, ours = self.averaged.mdct_decoder, self.model.mdct_decoder
         if self.world.leads:
             calibrate(self.averaged, recordings, self.has_codebooks, self.recipe.texture)
         self.world.copy_from_lead([averaged.texture_mean, averaged.texture_scale])

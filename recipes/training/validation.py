@@ -14,19 +14,41 @@ from vqcodec.models.autoencoder import Autoencoder
 from vqcodec.models.bottlenecks.codebook import perplexity
 from vqcodec.models.config import ModelConfig
 from vqcodec.models.layers import Stream
+from vqcodec.models.wavenet.decoder import WaveNetDecoder
+from vqcodec.models.wavenet.mixture import Mixture
 
 from ..data.batches import Example
 from ..metrics import si_sdr
+from .losses.likelihood import binned_gaussian, gaussian
 from .losses.spectral import spectral_losses
 
 SHORTEST_S = 1.0
 """Files shorter than this are left out: they are mostly silence."""
 
-SCORES = {"mel": False, "magnitude": False, "complex": False, "si_sdr": True, "perplexity_min": True}
+SCORES = {
+    "mel": False,
+    "magnitude": False,
+    "complex": False,
+    "si_sdr": True,
+    "nll": False,
+    "gaussian": False,
+    "local_gaussian": False,
+    "perplexity_min": True,
+}
 """Scores of `validate`, by the name before "@", and whether higher is better."""
 
 OF_CODES = ("perplexity_min",)
 """The scores among these that need codes."""
+
+OF_DISTRIBUTIONS = ("nll", "gaussian", "local_gaussian")
+"""The scores of models with a WaveNet decoder, which have none of the sound: that takes too long to draw."""
+
+
+def scores_of(config: ModelConfig) -> list[str]:
+    """The names of the scores that a model of these sizes gets."""
+    if config.decoder_kind == "wavenet":
+        return [*OF_DISTRIBUTIONS, *(OF_CODES if config.has_codes else ())]
+    return [name for name in SCORES if name not in OF_DISTRIBUTIONS and (config.has_codes or name not in OF_CODES)]
 
 
 @torch.no_grad()
@@ -40,7 +62,8 @@ def validate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool)
 
     Returns:
         "mel@S", "magnitude@S", "complex@S" (lower is better) and "si_sdr@S" in dB (higher is better) for S stages,
-        S = 0 without codes; with codes "perplexity_min", the lowest perplexity of any stage over all of them together.
+        S = 0 without codes; or those of `likelihoods`, if the decoder is a WaveNet; with codes "perplexity_min", the
+        lowest perplexity of any stage over all of them together.
     """
     training = model.training
     model.eval()
@@ -54,7 +77,8 @@ def validate(model: Autoencoder, recordings: Sequence[Example], quantizes: bool)
         if of_recording is not None:
             codes.append(of_recording)
         for used, decoder_input in passed.items():
-            for name, value in _score(model, decoder_input, target).items():
+            score = likelihoods if isinstance(model.decoder, WaveNetDecoder) else _score
+            for name, value in score(model, decoder_input, target).items():
                 scores.setdefault(f"{name}@{used}", []).append(value)
     model.train(training)
     means = {name: float(np.mean(values)) for name, values in scores.items()}
@@ -120,3 +144,24 @@ def _score(model: Autoencoder, latents: torch.Tensor, waveform: NDArray[np.float
     with contextlib.suppress(AudioError):  # undefined for a silent clip, or for what a diverged model returns
         scores["si_sdr"] = si_sdr(waveform, output[0].cpu().numpy())
     return scores
+
+
+def likelihoods(model: Autoencoder, latents: torch.Tensor, waveform: NDArray[np.float32]) -> dict[str, float]:
+    """Negative log-likelihoods of a recording [sample] in nats per sample, given each time the samples before.
+
+    Returns:
+        "nll", of the decoder's distributions; and of two Gaussians round the means of these distributions, "gaussian"
+        with one variance for the recording, that of the residual, and "local_gaussian" with the variance of each
+        sample's own distribution.
+    """
+    decoder, delay, samples = model.decoder, model.config.delay, len(waveform)
+    assert isinstance(decoder, WaveNetDecoder)
+    target = padded(model.config, waveform).to(latents.device)
+    mixture, values = decoder.teacher_forced(latents, target, Stream())
+    heard = slice(delay, delay + samples)
+    mixture, values = Mixture(*(parameter[0, heard] for parameter in mixture)), values[0, heard]
+    return {
+        "nll": -float(mixture.log_likelihood(values).mean()),
+        "gaussian": float(gaussian((values - mixture.mean).square().mean())),
+        "local_gaussian": -float(binned_gaussian(mixture.mean, mixture.variance, values).mean()),
+    }

@@ -33,12 +33,13 @@ def write_folder(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -
     them as "next.*". Weights are float16, as in the model file, and computed with in float32.
 
     Raises:
-        ConfigError: the frames of this bottleneck all have the same number of stages.
+        ConfigError: the frames of this bottleneck all have the same number of stages, or the decoder is a WaveNet.
         VqcodecError: as `checkpoint.load`; a file cannot be written.
     """
     model = checkpoint.load(path)
     if not model.config.kind.can_vary:
         raise ConfigError(f"a model with a {model.config.bottleneck!r} bottleneck cannot be exported to ONNX")
+    model.config.require_mdct("an export to ONNX")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / ENCODER, EncoderGraph(model), ("waveform",), ("latents", "weights"))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import wavenets
 from torch import Tensor
 
 import synthetic
@@ -67,6 +68,14 @@ def test_codes_and_sound_are_those_of_the_codec(inputs: dict[str, Tensor]) -> No
         alone = CODEC.encode(item, stages=4)
         assert torch.equal(row[:, : len(item)], torch.from_numpy(CODEC.decode(alone)))
         assert (row[:, len(item) :] == 0).all()
+
+
+def test_a_wavenet_decoder_comes_back_and_draws_the_same_sound(tmp_path: Path) -> None:
+    model = wavenets.model()
+    VqCodecModel.from_autoencoder(model).save_pretrained(tmp_path)
+    codes = torch.randint(16, (1, 2, 12), generator=torch.Generator().manual_seed(0))
+    sound = VqCodecModel.from_pretrained(tmp_path).decode(codes).audio_values
+    assert torch.equal(sound[0], Codec(model).decode(codes))
 
 
 @pytest.mark.parametrize("value", [0.5, float("nan"), 1e30])
