@@ -14,6 +14,7 @@ from .opinion import distill_mos, dnsmos_ovrl, p808, plcmos
 from .perceptual import estoi, pesq_nb, pesq_wb, stoi, visqol
 from .table import METRICS, Metric, missing
 from .texture import FRAME_RATE_HZ, flatness_db, lattice_db
+from .whistle import whistle_db
 
 __all__ = [
     "FRAME_RATE_HZ",
@@ -35,4 +36,5 @@ __all__ = [
     "si_sdr",
     "stoi",
     "visqol",
+    "whistle_db",
 ]

@@ -11,6 +11,7 @@ from .distances import lsd, mcd, mel_distance, si_sdr
 from .opinion import distill_mos, dnsmos_ovrl, p808, plcmos
 from .perceptual import estoi, pesq_nb, pesq_wb, stoi, visqol
 from .texture import flatness_db, lattice_db
+from .whistle import whistle_db
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ METRICS: dict[str, Metric] = {
         Metric("dnsmos_ovrl", "DNSMOS OVRL", "MOS", True, dnsmos_ovrl, requires=_SPEECHMOS),
         Metric("lattice_db", "Lattice", "dB", False, lattice_db, periodic=True),
         Metric("flatness_db", "Flatness", "dB", False, flatness_db),
+        Metric("whistle_db", "Whistle", "dB", False, whistle_db),
         Metric("pesq_wb", "PESQ-WB", "MOS", True, pesq_wb, requires=("pesq",)),
         Metric("pesq_nb", "PESQ-NB", "MOS", True, pesq_nb, requires=("pesq",)),
         Metric("visqol", "ViSQOL", "MOS", True, visqol, requires=("visqol", "ai_edge_litert")),

@@ -27,7 +27,16 @@ def test_a_loss_without_weight_imitates_nothing() -> None:
 
 def test_the_judges_of_the_default_recipe() -> None:
     independent = [name for name in METRICS if name not in imitated_scores(load("speech_16k").loss)]
-    assert independent == ["distill_mos", "p808", "plcmos", "dnsmos_ovrl", "lattice_db", "flatness_db", "visqol"]
+    assert independent == [
+        "distill_mos",
+        "p808",
+        "plcmos",
+        "dnsmos_ovrl",
+        "lattice_db",
+        "flatness_db",
+        "whistle_db",
+        "visqol",
+    ]
 
 
 def test_what_a_model_was_trained_on_before_counts() -> None:
