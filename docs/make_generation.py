@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from make_spectrograms import draw
-from matplotlib import rc_context
-from matplotlib.figure import Figure
+from make_spectrograms import picture
 from numpy.typing import NDArray
 
 from vqcodec import Codec, audio
@@ -66,7 +64,7 @@ def main(prior: Path, out: Path, *folders: Path) -> None:
     print("| mean | " + " | ".join(f"{value:.2f}" for value in np.mean(rows, axis=0)) + " |")
     same = [int(np.argmax(np.abs(one.coded[:kept] - one.continued[:kept]) > 1e-6)) or kept for one in found]
     print(f"the same up to {1000 * (kept - min(same)) / rate:.0f} ms before the end of the kept part, at the worst")
-    picture(found[:SHOWN], out)
+    draw_all(found[:SHOWN], out)
 
 
 def continuations(generator: Generator, folders: Sequence[Path]) -> Iterator[Continued]:
@@ -86,21 +84,12 @@ def continuations(generator: Generator, folders: Sequence[Path]) -> Iterator[Con
         yield Continued(path.stem, recording, coded, continued)
 
 
-def picture(found: list[Continued], out: Path) -> None:
+def draw_all(found: list[Continued], out: Path) -> None:
     """A row for each recording: as it is, and continued after the line."""
-    with rc_context({"font.size": 8}):
-        figure = Figure(figsize=(9, 1.4 * len(found)), layout="constrained", dpi=100)
-        rows = figure.subplots(len(found), 2, sharex=True, sharey=True, squeeze=False)
-        for row, one in zip(rows, found, strict=True):
-            for axes, sound in zip(row, (one.recording, one.continued), strict=True):
-                draw(axes, sound)
-                axes.axvline(KEPT_S, color="white", linewidth=0.8)
-            row[0].set_ylabel("kHz")
-        for axes, title in zip(rows[0], ("Recording", "The first 3 s, continued"), strict=True):
-            axes.set_title(title)
-        for axes in rows[-1]:
-            axes.set_xlabel("s")
-        figure.savefig(out)
+    rows = [(one.recording, one.continued) for one in found]
+    with picture(out, ("Recording", "The first 3 s, continued"), rows, (9, 1.4 * len(rows))) as cells:
+        for axes in cells.flat:
+            axes.axvline(KEPT_S, color="white", linewidth=0.8)
 
 
 if __name__ == "__main__":

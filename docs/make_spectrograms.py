@@ -8,8 +8,10 @@ Every folder has a sound file of each name (whatever its suffix); `talk:0.5` sho
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -27,18 +29,30 @@ FLOOR_DB, TOP_DB = -95, -25
 
 def main(out: Path, folders: Sequence[tuple[str, Path]], excerpts: Sequence[tuple[str, float]]) -> None:
     """A row for each excerpt, a column for each folder."""
+    rows = [[read(folder, name, start_s) for _, folder in folders] for name, start_s in excerpts]
+    size = (2.6 * len(folders), 1.5 * len(excerpts))
+    with picture(out, [title for title, _ in folders], rows, size, dpi=110) as cells:
+        for axes, (name, _) in zip(cells[:, 0], excerpts, strict=True):
+            axes.set_ylabel(f"{name[:18]}\nkHz", fontsize=6)
+
+
+@contextmanager
+def picture(
+    out: Path, titles: Sequence[str], rows: Sequence[Sequence[Any]], size: tuple[float, float], dpi: int = 100
+) -> Iterator[Any]:
+    """Draw a table of sounds [sample] with titled columns; yields its axes [row, column] for what is to be added."""
     with rc_context({"font.size": 8}):
-        size = (2.6 * len(folders), 1.5 * len(excerpts))
-        figure = Figure(figsize=size, layout="constrained", dpi=110)
-        rows = figure.subplots(len(excerpts), len(folders), sharex=True, sharey=True, squeeze=False)
-        for axes, (title, _) in zip(rows[0], folders, strict=True):
+        figure = Figure(figsize=size, layout="constrained", dpi=dpi)
+        cells = figure.subplots(len(rows), len(titles), sharex=True, sharey=True, squeeze=False)
+        for axes, title in zip(cells[0], titles, strict=True):
             axes.set_title(title)
-        for row, (name, start_s) in zip(rows, excerpts, strict=True):
-            for axes, (_, folder) in zip(row, folders, strict=True):
-                draw(axes, read(folder, name, start_s))
-            row[0].set_ylabel(f"{name[:18]}\nkHz", fontsize=6)
-        for axes in rows[-1]:
+        for row, sounds in zip(cells, rows, strict=True):
+            for axes, sound in zip(row, sounds, strict=True):
+                draw(axes, sound)
+            row[0].set_ylabel("kHz")
+        for axes in cells[-1]:
             axes.set_xlabel("s")
+        yield cells
         figure.savefig(out)
 
 

@@ -15,9 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from make_spectrograms import RATE, draw
-from matplotlib import rc_context
-from matplotlib.figure import Figure
+from make_spectrograms import RATE, picture
 from numpy.typing import NDArray
 
 from vqcodec import Codec, audio
@@ -62,25 +60,15 @@ def main(model: Path, out: Path, *recordings: Path) -> None:
         print(f"| {path.stem} | {' | '.join(f'{value:.3f}' for value in values)} | {factor:.2f} |", flush=True)
         every.append((Decoded(recording, sounds), values))
     print(f"| mean | {' | '.join(f'{value:.3f}' for value in np.mean([values for _, values in every], axis=0))} | |")
-    picture([one for one, _ in every[:SHOWN]], rate, out)
+    draw_all([one for one, _ in every[:SHOWN]], rate, out)
 
 
-def picture(found: list[Decoded], rate: int, out: Path) -> None:
+def draw_all(found: list[Decoded], rate: int, out: Path) -> None:
     """A row for each recording: as it is, and decoded."""
-    with rc_context({"font.size": 8}):
-        figure = Figure(figsize=(9, 1.6 * len(found)), layout="constrained", dpi=100)
-        rows = figure.subplots(len(found), 1 + len(TEXTURES), sharex=True, sharey=True, squeeze=False)
-        for row, one in zip(rows, found, strict=True):
-            for axes, sound in zip(row, (one.recording, *one.sounds), strict=True):
-                draw(axes, audio.resample(sound[None], rate, RATE)[0])
-                axes.set_ylim(0, rate / 2000)
-            row[0].set_ylabel("kHz")
-        titles = ["Recording", *(f"Decoded, texture {texture:g}" for texture in TEXTURES)]
-        for axes, title in zip(rows[0], titles, strict=True):
-            axes.set_title(title)
-        for axes in rows[-1]:
-            axes.set_xlabel("s")
-        figure.savefig(out)
+    titles = ["Recording", *(f"Decoded, texture {texture:g}" for texture in TEXTURES)]
+    rows = [[audio.resample(sound[None], rate, RATE)[0] for sound in (one.recording, *one.sounds)] for one in found]
+    with picture(out, titles, rows, (9, 1.6 * len(rows))) as cells:
+        cells[0, 0].set_ylim(0, rate / 2000)  # which all share
 
 
 if __name__ == "__main__":
